@@ -1,0 +1,58 @@
+//! Channels seen from the rulebook: the kinds of medium, the lanes, and the kinds of address that each medium needs.
+
+codes! {
+    /// The kind of medium. One step of a policy names a channel or one of these.
+    pub enum ChannelType {
+        /// WhatsApp, over Meta's Cloud API or a business solution provider.
+        Whatsapp = "WHATSAPP",
+        /// Short messages.
+        Sms = "SMS",
+        /// Interactive voice calls (IVRS).
+        Voice = "VOICE",
+        /// Email over SMTP.
+        Email = "EMAIL",
+    }
+}
+
+codes! {
+    /// Whether a person waits for this delivery now, or it is one of many.
+    pub enum Lane {
+        /// One person, now: a reply, an alert, a single send.
+        Interactive = "interactive",
+        /// One of many: a campaign, a bulk write in a watched table.
+        Bulk = "bulk",
+    }
+}
+
+codes! {
+    /// The kind of an address.
+    pub enum AddressKind {
+        /// A phone number in E.164 (`+919812345678`): reached by SMS, voice and WhatsApp.
+        Phone = "phone",
+        /// An email address, lower case.
+        Email = "email",
+        /// A WhatsApp business-scoped user id, of a person whose phone is not known.
+        WhatsappUser = "whatsapp_user",
+    }
+}
+
+impl ChannelType {
+    /// The kinds of address that this medium can reach, the preferred kind first.
+    #[must_use]
+    pub const fn address_kinds(self) -> &'static [AddressKind] {
+        match self {
+            Self::Whatsapp => &[AddressKind::Phone, AddressKind::WhatsappUser],
+            Self::Sms | Self::Voice => &[AddressKind::Phone],
+            Self::Email => &[AddressKind::Email],
+        }
+    }
+}
+
+/// An address: a kind and its canonical value.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+pub struct Address {
+    /// The kind.
+    pub kind: AddressKind,
+    /// The canonical value: E.164 for a phone, lower case for an email.
+    pub value: String,
+}

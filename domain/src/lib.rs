@@ -1,0 +1,17 @@
+//! The rulebook: every decision of Switchboard, as pure functions over plain values.
+//!
+//! Nothing here waits, reads a clock, draws a random number or knows a database. The time, the ids and the jitter are
+//! arguments, so each rule can be read, tabulated and tested on its own. Callers load facts, ask, and store the answer.
+//!
+//! Where to look: [`fallback`] (when a notification moves to its next step), [`delivery`] (what is known of one send),
+//! [`consent`] (who may be written to, and the words that change it), [`schedule`] (when a cron expression is due),
+//! [`template`] (content with variables), [`message`] (what is said), [`mapping`] (a row becomes a notification).
+
+#[macro_use]
+mod codes;
+
+pub use codes::UnknownCode;
+
+pub mod channel;
+pub mod delivery;
+pub mod message;

@@ -1,0 +1,273 @@
+//! Connectors: the code that speaks the providers' protocols. One file or folder each, uniform inside, and one registry.
+//!
+//! **To add a provider**: write `channels/<name>.rs` with a type that implements [`Connector`] and a `build` function, add
+//! one line to [`registry`], and add one test module beside the others under `tests/it/channels`. Nothing else knows it.
+//!
+//! This room never sees storage, the bus or the contract: it is given plain values and gives plain values back.
+
+use std::{fmt, time::Duration};
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use domain::{
+    channel::{Address, ChannelType},
+    delivery::{AfterUnknown, Evidence, FailureClass},
+    message::Content,
+};
+use uuid::Uuid;
+
+/// One provider behind a channel, ready to be called. Built once from its settings, shared by all calls.
+#[async_trait]
+pub trait Connector: Send + Sync + fmt::Debug {
+    /// What the provider can do and how it wants to be treated.
+    fn traits(&self) -> Traits;
+
+    /// Puts one message on the wire, once. Must return within [`Traits::timeout`]; the caller enforces it and treats a
+    /// longer call as [`Sent::Unknown`]. Never retries inside.
+    async fn send(&self, outbound: &Outbound) -> Sent;
+
+    /// Asks the provider whether it has the message of an attempt whose outcome is not known. Only called when
+    /// [`Traits::after_unknown`] is `Ask`, after the timeout and a settling time.
+    async fn ask(&self, question: &Question) -> Answer {
+        let _ = question;
+        Answer::CannotSay
+    }
+
+    /// Checks the signature of a webhook over its raw bytes and reads the facts in it.
+    fn read_webhook(&self, request: &WebhookRequest) -> Result<WebhookFacts, WebhookError>;
+
+    /// A cheap call that proves address and credentials. An error says what is wrong and what to do.
+    async fn check(&self) -> Result<(), String>;
+}
+
+/// What a provider can do and how it wants to be treated.
+#[derive(Debug, Clone)]
+pub struct Traits {
+    /// The medium.
+    pub channel_type: ChannelType,
+    /// What can be done after an outcome that is not known.
+    pub after_unknown: AfterUnknown,
+    /// How long one call may take, at most.
+    pub timeout: Duration,
+    /// Open calls at once, by default.
+    pub in_flight: u32,
+    /// The highest evidence that this provider can ever prove.
+    pub proves: Evidence,
+}
+
+/// One message on its way out.
+#[derive(Debug, Clone)]
+pub struct Outbound {
+    /// The delivery; echoed by providers that can, and the base of message ids.
+    pub delivery_id: Uuid,
+    /// The number of the attempt, from 1.
+    pub attempt: i16,
+    /// Where to.
+    pub to: Address,
+    /// The channel's own address (its service identifier): a phone number, a sender name, a mailbox.
+    pub from: String,
+    /// What to say.
+    pub content: Content,
+    /// Whether the recipient wrote to us within the provider's service window, so that free text is allowed.
+    pub window_open: bool,
+    /// The base of our public web address, such as `https://alerts.example.org`, without a slash at the end; receipts
+    /// and call scripts are asked for beneath `{base}/webhooks/{provider_id}`.
+    pub public_url: String,
+    /// The provider's number in our tables, for those addresses.
+    pub provider_id: i32,
+    /// The message that this one answers, by its provider id, where there is one (mail threads).
+    pub in_reply_to: Option<String>,
+    /// A link by which the person can unsubscribe with one click, for mail.
+    pub unsubscribe_url: Option<String>,
+}
+
+/// How a call ended, as far as the connector can tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sent {
+    /// The provider took it, under this id.
+    Accepted {
+        /// The provider's id for the message or call.
+        provider_message_id: String,
+    },
+    /// The provider said no.
+    Refused(Refusal),
+    /// The request certainly never reached the provider (connection refused, TLS failed, name not found).
+    NotSent {
+        /// Why.
+        detail: String,
+    },
+    /// The request may have reached the provider, and no answer that settles it came back.
+    Unknown {
+        /// What was seen.
+        detail: String,
+    },
+}
+
+/// A provider's refusal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// What it means.
+    pub class: FailureClass,
+    /// The provider's own code, as text.
+    pub code: String,
+    /// The provider's words, without personal data.
+    pub detail: String,
+    /// How long the provider asks us to wait.
+    pub retry_after: Option<Duration>,
+}
+
+/// A question about an attempt whose outcome is not known.
+#[derive(Debug, Clone)]
+pub struct Question {
+    /// The delivery.
+    pub delivery_id: Uuid,
+    /// The attempt.
+    pub attempt: i16,
+    /// Where it went.
+    pub to: Address,
+    /// From which of our addresses.
+    pub from: String,
+    /// What it said, to be recognised among others to the same address.
+    pub content: Content,
+    /// When the call began.
+    pub started_at: DateTime<Utc>,
+}
+
+/// The answer to a [`Question`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// The provider has it, under this id.
+    Has {
+        /// The provider's id for the message.
+        provider_message_id: String,
+    },
+    /// The provider does not have it: it may be sent again.
+    HasNot,
+    /// No answer: ask again later, or give up.
+    CannotSay,
+}
+
+/// A webhook as it came.
+#[derive(Debug, Clone)]
+pub struct WebhookRequest {
+    /// `GET` or `POST`.
+    pub method: http::Method,
+    /// The public address that the provider called: configured base, path and query, never rebuilt from `Host`.
+    pub url: String,
+    /// The path behind `/webhooks/{provider_id}`, such as `/status`; empty at the root.
+    pub path: String,
+    /// The raw query string.
+    pub query: String,
+    /// The headers.
+    pub headers: http::HeaderMap,
+    /// The raw body.
+    pub body: bytes::Bytes,
+    /// Machine time of arrival, for replay windows.
+    pub received_at: DateTime<Utc>,
+}
+
+/// What a webhook said, and what to answer once its facts are stored.
+#[derive(Debug, Clone, Default)]
+pub struct WebhookFacts {
+    /// Statuses of messages that we sent.
+    pub receipts: Vec<ReceiptFact>,
+    /// Messages that people sent us.
+    pub inbound: Vec<InboundFact>,
+    /// The call script that is asked for, if the provider fetches one: the server renders it with [`CallScript`].
+    pub call: Option<CallStep>,
+    /// What to answer.
+    pub answer: WebhookAnswer,
+}
+
+/// The answer to a webhook.
+#[derive(Debug, Clone, Default)]
+pub enum WebhookAnswer {
+    /// `200` with an empty body.
+    #[default]
+    Ok,
+    /// `200` with this body and content type (handshakes, empty TwiML).
+    Body {
+        /// The content type.
+        content_type: &'static str,
+        /// The body.
+        body: String,
+    },
+}
+
+/// A status that a provider reports of an attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReceiptFact {
+    /// The provider's id of the message.
+    pub provider_message_id: String,
+    /// Our own delivery and attempt, where the provider echoes them.
+    pub echo: Option<(Uuid, i16)>,
+    /// What it proves. `None` where the status proves nothing new (queued, ringing).
+    pub evidence: Evidence,
+    /// Why it failed, for [`Evidence::Failed`].
+    pub failure: Option<Refusal>,
+    /// When, by the provider's clock.
+    pub provider_time: Option<DateTime<Utc>>,
+}
+
+/// A message from a person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InboundFact {
+    /// The provider's id of the message: unique on its channel.
+    pub provider_message_id: String,
+    /// Every address by which the sender is known, at least one.
+    pub from: Vec<Address>,
+    /// Our address that was written to: finds the channel where a provider serves several.
+    pub to: String,
+    /// The sender's name, as the provider shows it.
+    pub display_name: Option<String>,
+    /// What was said.
+    pub content: Content,
+    /// The provider's id of our message that this one answers.
+    pub in_reply_to: Option<String>,
+    /// Our own delivery, where the reply carries it (a call's key press, a plus address).
+    pub delivery_id: Option<Uuid>,
+    /// Whether the provider itself took this as an opt-out or opt-in (Twilio's `OptOutType`).
+    pub provider_opt: Option<ProviderOpt>,
+    /// When, by the provider's clock.
+    pub provider_time: Option<DateTime<Utc>>,
+}
+
+/// What a provider did on its own with an opt-out word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProviderOpt {
+    /// It now refuses to send to this person.
+    Out,
+    /// It sends again.
+    In,
+    /// It answered a request for help.
+    Help,
+}
+
+/// A call that asks what to say next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallStep {
+    /// The delivery whose script is wanted.
+    pub delivery_id: Uuid,
+    /// The attempt.
+    pub attempt: i16,
+    /// How often the words were said already.
+    pub round: u8,
+    /// What was pressed, if anything.
+    pub digits: Option<String>,
+    /// Whether a machine answered.
+    pub machine: bool,
+}
+
+/// Why a webhook was not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WebhookError {
+    /// The signature is missing or wrong, or the request is a replay: `403`.
+    #[error("the signature does not fit: {0}")]
+    Forbidden(String),
+    /// The body is not what the provider documents: `400`.
+    #[error("the body cannot be read: {0}")]
+    Malformed(String),
+    /// This provider sends nothing to this path: `404`.
+    #[error("nothing is expected here")]
+    NotFound,
+}

@@ -1,0 +1,3 @@
+//! The server as a library: the rooms behind the one binary. `app` wires them.
+
+pub mod channels;
