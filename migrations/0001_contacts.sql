@@ -1,0 +1,54 @@
+-- Who can be reached: contacts, their addresses, and consent. Addresses, not contacts, carry consent and suppression, because families share phones.
+
+create table contact (
+  id           bigint generated always as identity primary key,
+  external_id  text unique check (external_id <> ''),          -- the caller's own key, for upserts
+  display_name text not null default '',
+  locale       text not null default '',                       -- BCP 47, '' = not known
+  time_zone    text not null default '',                       -- IANA name, '' = the deployment's
+  attributes   jsonb not null default '{}',                    -- flat: name -> text
+  version      int not null default 1,                         -- the etag
+  created_at   timestamptz not null,
+  updated_at   timestamptz not null,
+  deleted_at   timestamptz
+);
+create index contact_by_attribute on contact using gin (attributes jsonb_path_ops);
+
+create type address_kind as enum ('phone', 'email', 'whatsapp_user');
+
+create table address (
+  id                 bigint generated always as identity primary key,
+  kind               address_kind not null,
+  value              text not null check (value <> ''),        -- canonical: E.164, lower-case mail
+  suppressed_at      timestamptz,                              -- hard bounce, invalid number: nothing more is sent
+  suppression_reason text,
+  created_at         timestamptz not null,
+  unique (kind, value)
+);
+
+create table contact_address (
+  contact_id bigint not null references contact on delete cascade,
+  address_id bigint not null references address on delete cascade,
+  position   smallint not null default 0,                      -- the preferred address of a kind comes first
+  primary key (contact_id, address_id)
+);
+create index contact_address_by_address on contact_address (address_id, contact_id);
+
+create table consent (
+  address_id   bigint not null references address on delete cascade,
+  channel_type text not null,
+  purpose      text not null,                                  -- '*' = every purpose
+  opted_in     boolean not null,
+  source       text not null,                                  -- STOP_WORD, API, IMPORT, PROVIDER
+  proof        text not null default '',
+  at           timestamptz not null,
+  primary key (address_id, channel_type, purpose)
+);
+
+-- When a person last wrote to one of our channels: opens the provider's service window.
+create table service_window (
+  address_id bigint not null references address on delete cascade,
+  channel_id int not null,
+  last_inbound_at timestamptz not null,
+  primary key (address_id, channel_id)
+);
