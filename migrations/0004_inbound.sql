@@ -59,6 +59,7 @@ create table inbound_inbox (
   fact          jsonb not null,
   body_id       bigint not null,
   received_at   timestamptz not null,                          -- business time
+  stored_at     timestamptz not null default clock_timestamp(),
   tries         smallint not null default 0,
   parked_at     timestamptz,
   parked_reason text
@@ -101,3 +102,18 @@ create table message (
 );
 create index message_by_notification on message (notification_id) where notification_id is not null;
 create unique index message_by_delivery on message (delivery_id) where delivery_id is not null and outbound;
+
+-- Since when evidence that could stop this notification lies stored and unmerged: a receipt of one of its attempts, or a
+-- message of its contact that was not yet taken up. Null: nothing. Fallback and the mark of a later step wait for it.
+create function unmerged_evidence_since(the_notification uuid, the_contact bigint) returns timestamptz
+language sql stable parallel safe as $$
+  select least(
+    (select min(i.received_at) from delivery d join receipt_inbox i on i.delivery_id = d.id
+      where d.notification_id = the_notification),
+    (select min(i.received_at) from delivery d join attempt a on a.delivery_id = d.id
+        join receipt_inbox i on i.provider_id = a.provider_id and i.provider_message_id = a.provider_message_id
+      where d.notification_id = the_notification),
+    (select min(i.stored_at) from contact_address c join address s on s.id = c.address_id
+        join inbound_inbox i on i.sender = s.kind::text || ':' || s.value
+      where c.contact_id = the_contact and i.parked_at is null))
+$$;

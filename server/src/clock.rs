@@ -38,8 +38,7 @@ impl Clock {
     /// A clock that follows this machine until it is corrected.
     #[must_use]
     pub fn new() -> Self {
-        let inner =
-            Inner { correction: AtomicI64::new(0), shift: AtomicI64::new(0), moved: watch::Sender::new(0) };
+        let inner = Inner { correction: AtomicI64::new(0), shift: AtomicI64::new(0), moved: watch::Sender::new(0) };
         Self { inner: Arc::new(inner) }
     }
 

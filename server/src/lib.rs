@@ -1,3 +1,6 @@
 //! The server as a library: the rooms behind the one binary. `app` wires them.
 
+pub mod bus;
 pub mod channels;
+pub mod clock;
+pub mod storage;

@@ -1,0 +1,93 @@
+//! The one room with SQL of ours. One function answers one question or makes one change; it takes a connection, so that
+//! services compose transactions. Queries are checked at compile time against the schema in `migrations/`.
+//!
+//! Habits that hold here: names, never `select *`; bulk work through `unnest`, never a loop of statements; rows are locked in
+//! id order before a set is written; machine time is `clock_timestamp()`, business time a parameter.
+
+pub mod db;
+pub mod dispatch;
+pub mod outcomes;
+
+pub use db::{Conn, Db, Tx};
+
+/// What can go wrong in storage, by what the caller can do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Postgres cannot be reached or is shutting down: try again later.
+    #[error("the database cannot be reached")]
+    Unavailable(#[source] sqlx::Error),
+    /// Two writers met (deadlock, serialisation, lock timeout): the whole transaction may be tried again.
+    #[error("the transaction met another one")]
+    Contended(#[source] sqlx::Error),
+    /// The statement took too long and was ended.
+    #[error("the statement took longer than it may")]
+    Timeout(#[source] sqlx::Error),
+    /// A unique constraint refused the row: what is to be created stands already.
+    #[error("{constraint} refused the row")]
+    Exists {
+        /// The constraint's name.
+        constraint: String,
+    },
+    /// A foreign key or check refused the row.
+    #[error("{constraint} refused the row")]
+    Refused {
+        /// The constraint's name.
+        constraint: String,
+    },
+    /// Stored data is not what this version expects.
+    #[error("stored data cannot be read: {0}")]
+    Corrupt(String),
+    /// Anything else: a defect of ours.
+    #[error(transparent)]
+    Defect(sqlx::Error),
+}
+
+/// The result of every storage function.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        match &error {
+            sqlx::Error::Database(database) => {
+                let constraint = || database.constraint().unwrap_or("a constraint").to_owned();
+                match database.code().as_deref() {
+                    Some("23505") => Self::Exists { constraint: constraint() },
+                    Some("23503" | "23514" | "23502") => Self::Refused { constraint: constraint() },
+                    Some("40001" | "40P01" | "55P03") => Self::Contended(error),
+                    Some("57014") => Self::Timeout(error),
+                    Some(code) if code.starts_with("08") || code.starts_with("57P") || code.starts_with("53") => {
+                        Self::Unavailable(error)
+                    }
+                    _ => Self::Defect(error),
+                }
+            }
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::Protocol(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed => Self::Unavailable(error),
+            _ => Self::Defect(error),
+        }
+    }
+}
+
+impl From<serde_json::Error> for Error {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Corrupt(error.to_string())
+    }
+}
+
+impl From<domain::UnknownCode> for Error {
+    fn from(error: domain::UnknownCode) -> Self {
+        Self::Corrupt(error.to_string())
+    }
+}
+
+impl Error {
+    /// Whether the same work may succeed when it is tried again.
+    #[must_use]
+    pub const fn is_transient(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::Contended(_) | Self::Timeout(_))
+    }
+}

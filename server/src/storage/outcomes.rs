@@ -1,0 +1,220 @@
+//! How calls ended: one statement for a batch of outcomes. An outcome is written only where the token still matches; what no
+//! longer does is evidence, and goes the way of a receipt ([`keep_as_evidence`]).
+
+use chrono::{DateTime, Utc};
+use domain::delivery::{Evidence, FailureClass, Outcome, Work};
+use uuid::Uuid;
+
+use super::{Conn, Result};
+
+/// One outcome, with what the rulebook made of it.
+#[derive(Debug, Clone)]
+pub struct OutcomeRow {
+    /// The delivery.
+    pub delivery_id: Uuid,
+    /// The attempt.
+    pub attempt: i16,
+    /// The token under which it was marked.
+    pub token: Uuid,
+    /// The provider that was called.
+    pub provider_id: i32,
+    /// How the call ended.
+    pub outcome: Outcome,
+    /// The provider's id of the message.
+    pub provider_message_id: Option<String>,
+    /// What a refusal means.
+    pub class: Option<FailureClass>,
+    /// The provider's code.
+    pub code: Option<String>,
+    /// What was said, without personal data.
+    pub detail: Option<String>,
+    /// Where the work goes: done, or queued again (if it is still wanted).
+    pub work: Work,
+    /// What is known now.
+    pub evidence: Evidence,
+    /// Whether it counts against the step's attempts.
+    pub counts_failure: bool,
+    /// Whether it was throttled.
+    pub counts_throttle: bool,
+    /// When the step's wait is over, in business time; none leaves the timer alone.
+    pub wait_until: Option<DateTime<Utc>>,
+    /// The step is due at once.
+    pub due_now: bool,
+    /// The generation of the notification's timers when the chunk was claimed.
+    pub generation: i32,
+    /// When the provider is to be asked what became of it, in business time.
+    pub ask_at: Option<DateTime<Utc>>,
+}
+
+/// Writes outcomes whose token still matches: deliveries, attempts, provider ids, timers and events, in one statement. Comes
+/// back with the deliveries that were written, and whether each is queued again.
+///
+/// # Errors
+/// What storage says.
+#[expect(clippy::too_many_lines, reason = "one statement with a column for each fact")]
+pub async fn store(conn: &mut Conn, rows: &[OutcomeRow], now: DateTime<Utc>) -> Result<Vec<(Uuid, bool)>> {
+    let ids: Vec<Uuid> = rows.iter().map(|r| r.delivery_id).collect();
+    let tokens: Vec<Uuid> = rows.iter().map(|r| r.token).collect();
+    let outcomes: Vec<&str> = rows.iter().map(|r| r.outcome.as_str()).collect();
+    let message_ids: Vec<Option<&str>> = rows.iter().map(|r| r.provider_message_id.as_deref()).collect();
+    let classes: Vec<Option<&str>> = rows.iter().map(|r| r.class.map(FailureClass::as_str)).collect();
+    let codes: Vec<Option<&str>> = rows.iter().map(|r| r.code.as_deref()).collect();
+    let details: Vec<Option<&str>> = rows.iter().map(|r| r.detail.as_deref()).collect();
+    let works: Vec<&str> = rows.iter().map(|r| r.work.as_str()).collect();
+    let evidences: Vec<&str> = rows.iter().map(|r| r.evidence.as_str()).collect();
+    let failures: Vec<i16> = rows.iter().map(|r| i16::from(r.counts_failure)).collect();
+    let throttles: Vec<i16> = rows.iter().map(|r| i16::from(r.counts_throttle)).collect();
+    let waits: Vec<Option<DateTime<Utc>>> = rows.iter().map(|r| r.wait_until).collect();
+    let dues: Vec<bool> = rows.iter().map(|r| r.due_now).collect();
+    let generations: Vec<i32> = rows.iter().map(|r| r.generation).collect();
+    let asks: Vec<Option<DateTime<Utc>>> = rows.iter().map(|r| r.ask_at).collect();
+    let written = sqlx::query!(
+        r#"with o as (
+             select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
+                                  $8::text[], $9::text[], $10::smallint[], $11::smallint[], $12::timestamptz[],
+                                  $13::boolean[], $14::int[], $15::timestamptz[])
+               as o(id, token, outcome, pm, class, code, detail, work, evidence, failure, throttle, wait_until, due,
+                    generation, ask_at)),
+           l as (
+             select o.*, d.notification_id, d.attempts as n, d.attempt_started_at, d.send_group_id, d.channel_id, d.step,
+                    d.provider_id, d.evidence as was
+               from o join delivery d on d.id = o.id
+              where d.work = 'sending' and d.token = o.token order by o.id for update of d),
+           u as (
+             update delivery d
+                set work = case when l.work = 'queued'
+                                 and exists (select from notification x where x.id = d.notification_id
+                                             and (x.state <> 'waiting' or x.step <> d.step)) then 'done'
+                                else l.work::delivery_work end,
+                    evidence = greatest(d.evidence, l.evidence::delivery_evidence),
+                    failures = d.failures + l.failure, throttles = d.throttles + l.throttle,
+                    failure_class = coalesce(l.class, d.failure_class), failure_code = coalesce(l.code, d.failure_code),
+                    first_sent_at = coalesce(d.first_sent_at, case when l.evidence in ('sent', 'unknown') then $16::timestamptz end),
+                    token = null, lease_until = null
+               from l where d.id = l.id
+             returning d.id, d.work, d.evidence, l.was, l.notification_id, l.n, l.attempt_started_at, l.send_group_id,
+                       l.channel_id, l.step, l.outcome, l.pm, l.class, l.code, l.detail, l.wait_until, l.due, l.generation,
+                       l.ask_at, l.provider_id),
+           a as (
+             insert into attempt (delivery_id, n, provider_id, started_at, ended_at, outcome, failure_class, code, detail,
+                                  provider_message_id)
+             select id, n, provider_id, attempt_started_at, clock_timestamp(), outcome::attempt_outcome, class, code, detail, pm
+               from u),
+           r as (
+             insert into provider_ref (provider_id, provider_message_id, delivery_id, n)
+             select provider_id, pm, id, n from u where pm is not null on conflict do nothing),
+           t as (
+             insert into timer (owner, kind, send_group_id, due_at, generation)
+             select u.notification_id, 'step', u.send_group_id,
+                    case when u.due then '-infinity' else u.wait_until - g.clock_shift end, u.generation
+               from u join send_group g on g.id = u.send_group_id
+              where u.notification_id is not null and (u.due or u.wait_until is not null)
+             on conflict (owner, kind) do update set due_at = excluded.due_at, generation = excluded.generation,
+                                                     send_group_id = excluded.send_group_id
+              where timer.generation < excluded.generation or excluded.due_at < timer.due_at),
+           k as (
+             insert into timer (owner, kind, send_group_id, due_at, generation)
+             select u.id, 'ask', u.send_group_id, u.ask_at - g.clock_shift, u.n
+               from u join send_group g on g.id = u.send_group_id where u.ask_at is not null
+             on conflict (owner, kind) do update set due_at = excluded.due_at, generation = excluded.generation),
+           e as (
+             insert into event_out (kind, campaign_id, channel_id, step, from_state, to_state, reason, n, ids, at)
+             select 'delivery', g.campaign_id, u.channel_id, u.step,
+                    case when u.was = 'none' then 'queued' else u.was::text end, u.evidence::text,
+                    case when u.evidence = 'failed' then u.code end, count(*), array_agg(u.id), $16::timestamptz
+               from u join send_group g on g.id = u.send_group_id
+              where u.evidence > u.was group by 2, 3, 4, 5, 6, 7)
+           select id, work = 'queued' as "queued!" from u"#,
+        &ids,
+        &tokens,
+        &outcomes as &[&str],
+        &message_ids as &[Option<&str>],
+        &classes as &[Option<&str>],
+        &codes as &[Option<&str>],
+        &details as &[Option<&str>],
+        &works as &[&str],
+        &evidences as &[&str],
+        &failures,
+        &throttles,
+        &waits as &[Option<DateTime<Utc>>],
+        &dues,
+        &generations,
+        &asks as &[Option<DateTime<Utc>>],
+        now
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(written.into_iter().map(|r| (r.id, r.queued)).collect())
+}
+
+/// Keeps outcomes that came too late for their token: the provider's ids, so that receipts find their delivery, and what they
+/// prove, which is merged like a receipt.
+///
+/// # Errors
+/// What storage says.
+pub async fn keep_as_evidence(conn: &mut Conn, rows: &[&OutcomeRow]) -> Result<()> {
+    let proving: Vec<&&OutcomeRow> = rows.iter().filter(|r| r.outcome == Outcome::Accepted).collect();
+    let ids: Vec<Uuid> = proving.iter().map(|r| r.delivery_id).collect();
+    let attempts: Vec<i16> = proving.iter().map(|r| r.attempt).collect();
+    let providers: Vec<i32> = proving.iter().map(|r| r.provider_id).collect();
+    let message_ids: Vec<String> = proving.iter().map(|r| r.provider_message_id.clone().unwrap_or_default()).collect();
+    sqlx::query!(
+        r#"with o as (select * from unnest($1::uuid[], $2::smallint[], $3::int[], $4::text[]) as o(id, n, provider_id, pm)),
+           r as (insert into provider_ref (provider_id, provider_message_id, delivery_id, n)
+                 select provider_id, pm, id, n from o where pm <> '' on conflict do nothing)
+           insert into receipt_inbox (provider_id, provider_message_id, delivery_id, n, evidence, body_id)
+           select provider_id, pm, id, n, 'sent', 0 from o"#,
+        &ids,
+        &attempts,
+        &providers,
+        &message_ids
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Fails queued deliveries whose chunk lost its lease too often without any call: their step is due at once.
+///
+/// # Errors
+/// What storage says.
+pub async fn fail_leases_lost(conn: &mut Conn, ids: &[Uuid], now: DateTime<Utc>) -> Result<()> {
+    sqlx::query!(
+        r#"with l as (select d.id from delivery d where d.id = any($1) and d.work = 'queued' order by d.id for update),
+           u as (update delivery d set work = 'done', evidence = greatest(d.evidence, 'failed'), failure_class = 'technical',
+                        failure_code = 'LEASES_LOST', reason = 'LEASES_LOST'
+                   from l where d.id = l.id
+                 returning d.id, d.notification_id, d.send_group_id, d.channel_id, d.step, d.evidence),
+           t as (insert into timer (owner, kind, send_group_id, due_at, generation)
+                 select u.notification_id, 'step', u.send_group_id, '-infinity', n.generation
+                   from u join notification n on n.id = u.notification_id
+                 on conflict (owner, kind) do update set due_at = '-infinity', generation = excluded.generation)
+           insert into event_out (kind, campaign_id, channel_id, step, from_state, to_state, reason, n, ids, at)
+           select 'delivery', g.campaign_id, u.channel_id, u.step, 'queued', 'failed', 'LEASES_LOST', count(*),
+                  array_agg(u.id), $2
+             from u join send_group g on g.id = u.send_group_id group by 2, 3, 4"#,
+        ids,
+        now
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Makes the steps of notifications due at once: something was found that only fallback may decide (validity is over).
+///
+/// # Errors
+/// What storage says.
+pub async fn make_due(conn: &mut Conn, notifications: &[Uuid]) -> Result<()> {
+    sqlx::query!(
+        r#"insert into timer (owner, kind, send_group_id, due_at, generation)
+           select n.id, 'step', d.send_group_id, '-infinity', n.generation
+             from notification n join delivery d on d.notification_id = n.id and d.step = n.step
+            where n.id = any($1) and n.state = 'waiting' and d.send_group_id is not null order by n.id
+           on conflict (owner, kind) do update set due_at = '-infinity', generation = excluded.generation"#,
+        notifications
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
