@@ -4,9 +4,16 @@
 //! Habits that hold here: names, never `select *`; bulk work through `unnest`, never a loop of statements; rows are locked in
 //! id order before a set is written; machine time is `clock_timestamp()`, business time a parameter.
 
+pub mod conversations;
 pub mod db;
+pub mod deciding;
 pub mod dispatch;
+pub mod events;
+pub mod inbound;
 pub mod outcomes;
+pub mod planning;
+pub mod receipts;
+pub mod recipients;
 
 pub use db::{Conn, Db, Tx};
 

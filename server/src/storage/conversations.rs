@@ -1,0 +1,153 @@
+//! Conversations and their messages: at most one open conversation for a contact, and a gapless order inside each.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::{Conn, Result};
+
+/// Finds the open conversation of a contact and locks it, or opens one under `id`. Says which, and whether it is new.
+///
+/// Two first messages that race meet in the unique index: the loser finds the winner's.
+///
+/// # Errors
+/// What storage says.
+pub async fn ensure_open(
+    conn: &mut Conn,
+    id: Uuid,
+    contact_id: i64,
+    channel_id: i32,
+    now: DateTime<Utc>,
+) -> Result<(Uuid, bool)> {
+    let opened = sqlx::query_scalar!(
+        r#"insert into conversation (id, contact_id, active_channel_id, previous_conversation, created_at, changed_at)
+           select $1, $2, $3, (select max(p.id::text)::uuid from conversation p where p.contact_id = $2), $4, $4
+           on conflict (contact_id) where phase = 'open' do nothing returning id"#,
+        id,
+        contact_id,
+        channel_id,
+        now
+    )
+    .fetch_optional(&mut *conn)
+    .await?;
+    if let Some(id) = opened {
+        sqlx::query!(
+            r#"insert into event_out (kind, type, to_state, ids, at) values ('conversation', 'created', 'open', array[$1::uuid], $2)"#,
+            id,
+            now
+        )
+        .execute(conn)
+        .await?;
+        return Ok((id, true));
+    }
+    let id = sqlx::query_scalar!(
+        "select id from conversation where contact_id = $1 and phase = 'open' for update",
+        contact_id
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok((id, false))
+}
+
+/// A message as it is stored.
+#[derive(Debug, Clone)]
+pub struct NewMessage {
+    /// A UUIDv7.
+    pub id: Uuid,
+    /// Its conversation, locked by the caller.
+    pub conversation_id: Uuid,
+    /// Out, or in.
+    pub outbound: bool,
+    /// Its channel.
+    pub channel_id: i32,
+    /// The contact's address.
+    pub address_id: i64,
+    /// The sender, as displayed.
+    pub sender: String,
+    /// The receiver, as displayed.
+    pub receiver: String,
+    /// What is said.
+    pub content: serde_json::Value,
+    /// Its words.
+    pub plain_text: String,
+    /// The provider's id.
+    pub provider_message_id: Option<String>,
+    /// The message that it answers.
+    pub in_reply_to: Option<Uuid>,
+    /// The notification that it belongs to or answers.
+    pub notification_id: Option<Uuid>,
+    /// The delivery that carried it.
+    pub delivery_id: Option<Uuid>,
+    /// When, by the provider's clock.
+    pub provider_time: Option<DateTime<Utc>>,
+    /// When it arrived or was sent, in business time.
+    pub received_at: DateTime<Utc>,
+}
+
+/// Appends a message to its conversation; an inbound one moves the active channel. A delivery's message that stands already is
+/// left as it is. Says whether it was appended.
+///
+/// # Errors
+/// What storage says.
+pub async fn append(conn: &mut Conn, message: &NewMessage, now: DateTime<Utc>) -> Result<bool> {
+    let done = sqlx::query!(
+        r#"with known as (select from message where delivery_id = $13 and outbound and $3),
+           c as (update conversation set last_seq = last_seq + 1, changed_at = $15,
+                        active_channel_id = case when $3 then active_channel_id else $4 end
+                  where id = $2 and not exists (select from known) returning last_seq),
+           m as (
+             insert into message (id, conversation_id, seq, outbound, channel_id, address_id, sender, receiver, content,
+                                  plain_text, provider_message_id, in_reply_to, notification_id, delivery_id, provider_time,
+                                  received_at)
+             select $1, $2, c.last_seq, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $16 from c returning id)
+           insert into event_out (kind, type, channel_id, ids, data, at)
+           select 'message', 'message_added', $4, array[m.id],
+                  jsonb_build_object('conversation', $2::uuid, 'outbound', $3::boolean), $15 from m"#,
+        message.id,
+        message.conversation_id,
+        message.outbound,
+        message.channel_id,
+        message.address_id,
+        message.sender,
+        message.receiver,
+        message.content,
+        message.plain_text,
+        message.provider_message_id,
+        message.in_reply_to,
+        message.notification_id,
+        message.delivery_id,
+        message.provider_time,
+        now,
+        message.received_at
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// Queues one message of a conversation for delivery, in the group of direct traffic.
+///
+/// # Errors
+/// What storage says.
+pub async fn deliver(
+    conn: &mut Conn,
+    delivery_id: Uuid,
+    message_id: Uuid,
+    send_group_id: i64,
+    channel_id: i32,
+    address_id: i64,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    sqlx::query!(
+        r#"insert into delivery (id, message_id, step, send_group_id, channel_id, address_id, work, created_at)
+           values ($1, $2, 0, $3, $4, $5, 'queued', $6)"#,
+        delivery_id,
+        message_id,
+        send_group_id,
+        channel_id,
+        address_id,
+        now
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,348 @@
+//! Writing what was planned, a page in a handful of statements: notifications, their deliveries, chunks, timers and events.
+
+use chrono::{DateTime, Utc};
+use domain::channel::{ChannelType, Lane};
+use uuid::Uuid;
+
+use super::{Conn, Result};
+
+/// One person to be reached about one thing, as it is first written.
+#[derive(Debug, Clone)]
+pub struct NotificationRow {
+    /// A UUIDv7.
+    pub id: Uuid,
+    /// The pinned plan.
+    pub plan_id: i64,
+    /// The person.
+    pub contact_id: i64,
+    /// The campaign, where it is one's.
+    pub campaign_id: Option<i64>,
+    /// The trigger, where one caused it.
+    pub trigger_id: Option<i64>,
+    /// The lane.
+    pub lane: Lane,
+    /// Where it stands: waiting, pending, or ended before anything was sent.
+    pub state: domain::notification::State,
+    /// The step that is under way.
+    pub step: i16,
+    /// Why it ended or waits.
+    pub reason: Option<String>,
+    /// Why one writes.
+    pub purpose: String,
+    /// The variables of its templates.
+    pub variables: serde_json::Value,
+    /// Past this nothing is sent.
+    pub valid_until: Option<DateTime<Utc>>,
+    /// Before this nothing is sent.
+    pub deliver_after: Option<DateTime<Utc>>,
+}
+
+/// Inserts notifications, and one event row for each (campaign, state, reason).
+///
+/// # Errors
+/// What storage says.
+pub async fn insert_notifications(conn: &mut Conn, rows: &[NotificationRow], now: DateTime<Utc>) -> Result<()> {
+    let ids: Vec<Uuid> = rows.iter().map(|r| r.id).collect();
+    let plans: Vec<i64> = rows.iter().map(|r| r.plan_id).collect();
+    let contacts: Vec<i64> = rows.iter().map(|r| r.contact_id).collect();
+    let campaigns: Vec<Option<i64>> = rows.iter().map(|r| r.campaign_id).collect();
+    let triggers: Vec<Option<i64>> = rows.iter().map(|r| r.trigger_id).collect();
+    let lanes: Vec<&str> = rows.iter().map(|r| r.lane.as_str()).collect();
+    let states: Vec<&str> = rows.iter().map(|r| r.state.as_str()).collect();
+    let steps: Vec<i16> = rows.iter().map(|r| r.step).collect();
+    let reasons: Vec<Option<&str>> = rows.iter().map(|r| r.reason.as_deref()).collect();
+    let purposes: Vec<&str> = rows.iter().map(|r| r.purpose.as_str()).collect();
+    let variables: Vec<&serde_json::Value> = rows.iter().map(|r| &r.variables).collect();
+    let valid: Vec<Option<DateTime<Utc>>> = rows.iter().map(|r| r.valid_until).collect();
+    let after: Vec<Option<DateTime<Utc>>> = rows.iter().map(|r| r.deliver_after).collect();
+    sqlx::query!(
+        r#"with u as (
+             insert into notification (id, plan_id, contact_id, campaign_id, trigger_id, lane, state, step, reason, purpose,
+                                       variables, valid_until, deliver_after, created_at, changed_at)
+             select x.id, x.plan_id, x.contact_id, x.campaign_id, x.trigger_id, x.lane::lane, x.state::notification_state,
+                    x.step, x.reason, x.purpose, x.variables, x.valid_until, x.deliver_after, $14, $14
+               from unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::text[], $7::text[],
+                           $8::smallint[], $9::text[], $10::text[], $11::jsonb[], $12::timestamptz[], $13::timestamptz[])
+                 as x(id, plan_id, contact_id, campaign_id, trigger_id, lane, state, step, reason, purpose, variables,
+                      valid_until, deliver_after)
+             returning id, campaign_id, state, step, reason)
+           insert into event_out (kind, type, campaign_id, step, to_state, reason, n, ids, at)
+           select 'notification', 'created', campaign_id, step, state::text, reason, count(*), array_agg(id), $14
+             from u group by campaign_id, step, state, reason"#,
+        &ids,
+        &plans,
+        &contacts,
+        &campaigns as &[Option<i64>],
+        &triggers as &[Option<i64>],
+        &lanes as &[&str],
+        &states as &[&str],
+        &steps,
+        &reasons as &[Option<&str>],
+        &purposes as &[&str],
+        &variables as &[&serde_json::Value],
+        &valid as &[Option<DateTime<Utc>>],
+        &after as &[Option<DateTime<Utc>>],
+        now
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// One delivery as it is first written: queued, or skipped with a reason.
+#[derive(Debug, Clone)]
+pub struct DeliveryRow {
+    /// A UUIDv7.
+    pub id: Uuid,
+    /// Its notification.
+    pub notification_id: Uuid,
+    /// The campaign of the notification, for the events.
+    pub campaign_id: Option<i64>,
+    /// Its step.
+    pub step: i16,
+    /// Its send group; none when it is skipped.
+    pub send_group_id: Option<i64>,
+    /// Its channel, where one was chosen.
+    pub channel_id: Option<i32>,
+    /// Its address, where one was chosen.
+    pub address_id: Option<i64>,
+    /// Why it is skipped; none when it is queued.
+    pub skipped: Option<String>,
+}
+
+/// Inserts deliveries and their events. A step that stands already (two deciders met) is left as it is; comes back with what was
+/// really inserted.
+///
+/// # Errors
+/// What storage says.
+pub async fn insert_deliveries(conn: &mut Conn, rows: &[DeliveryRow], now: DateTime<Utc>) -> Result<Vec<Uuid>> {
+    let ids: Vec<Uuid> = rows.iter().map(|r| r.id).collect();
+    let notifications: Vec<Uuid> = rows.iter().map(|r| r.notification_id).collect();
+    let campaigns: Vec<Option<i64>> = rows.iter().map(|r| r.campaign_id).collect();
+    let steps: Vec<i16> = rows.iter().map(|r| r.step).collect();
+    let groups: Vec<Option<i64>> = rows.iter().map(|r| r.send_group_id).collect();
+    let channels: Vec<Option<i32>> = rows.iter().map(|r| r.channel_id).collect();
+    let addresses: Vec<Option<i64>> = rows.iter().map(|r| r.address_id).collect();
+    let skipped: Vec<Option<&str>> = rows.iter().map(|r| r.skipped.as_deref()).collect();
+    let inserted = sqlx::query_scalar!(
+        r#"with x as (select * from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::smallint[], $5::bigint[], $6::int[],
+                                           $7::bigint[], $8::text[])
+                        as x(id, notification_id, campaign_id, step, send_group_id, channel_id, address_id, skipped)),
+           u as (
+             insert into delivery (id, notification_id, step, send_group_id, channel_id, address_id, work, reason, created_at)
+             select id, notification_id, step, send_group_id, channel_id, address_id,
+                    case when skipped is null then 'queued' else 'skipped' end::delivery_work, skipped, $9
+               from x on conflict (notification_id, step) where notification_id is not null do nothing
+             returning id, step, channel_id, work, reason),
+           e as (
+             insert into event_out (kind, type, campaign_id, channel_id, step, to_state, reason, n, ids, at)
+             select 'delivery', 'created', x.campaign_id, u.channel_id, u.step, u.work::text, u.reason, count(*),
+                    array_agg(u.id), $9
+               from u join x on x.id = u.id group by x.campaign_id, u.channel_id, u.step, u.work, u.reason)
+           select id from u"#,
+        &ids,
+        &notifications,
+        &campaigns as &[Option<i64>],
+        &steps,
+        &groups as &[Option<i64>],
+        &channels as &[Option<i32>],
+        &addresses as &[Option<i64>],
+        &skipped as &[Option<&str>],
+        now
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(inserted)
+}
+
+/// A notification's timer.
+#[derive(Debug, Clone)]
+pub struct TimerRow {
+    /// The notification.
+    pub notification_id: Uuid,
+    /// The group in whose clock it runs.
+    pub send_group_id: i64,
+    /// When, in business time.
+    pub due_at: DateTime<Utc>,
+    /// The generation of the notification that it belongs to.
+    pub generation: i32,
+}
+
+/// Arms the timers of notifications, replacing what was armed.
+///
+/// # Errors
+/// What storage says.
+pub async fn arm_timers(conn: &mut Conn, rows: &[TimerRow]) -> Result<()> {
+    let owners: Vec<Uuid> = rows.iter().map(|r| r.notification_id).collect();
+    let groups: Vec<i64> = rows.iter().map(|r| r.send_group_id).collect();
+    let dues: Vec<DateTime<Utc>> = rows.iter().map(|r| r.due_at).collect();
+    let generations: Vec<i32> = rows.iter().map(|r| r.generation).collect();
+    sqlx::query!(
+        r#"insert into timer (owner, kind, send_group_id, due_at, generation)
+           select x.owner, 'step', x.send_group_id, x.due_at - g.clock_shift, x.generation
+             from unnest($1::uuid[], $2::bigint[], $3::timestamptz[], $4::int[]) as x(owner, send_group_id, due_at, generation)
+             join send_group g on g.id = x.send_group_id order by x.owner
+           on conflict (owner, kind) do update set due_at = excluded.due_at, generation = excluded.generation,
+                                                   send_group_id = excluded.send_group_id"#,
+        &owners,
+        &groups,
+        &dues,
+        &generations
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Removes the timers of notifications that wait for nothing any more.
+///
+/// # Errors
+/// What storage says.
+pub async fn disarm_timers(conn: &mut Conn, notifications: &[Uuid]) -> Result<()> {
+    sqlx::query!(
+        r#"with l as (select owner from timer where owner = any($1) and kind = 'step' order by owner for update)
+           delete from timer t using l where t.owner = l.owner and t.kind = 'step'"#,
+        notifications
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// The send group of (campaign or direct traffic, channel, lane); made when it does not stand yet.
+///
+/// # Errors
+/// What storage says.
+pub async fn send_group(
+    conn: &mut Conn,
+    campaign_id: Option<i64>,
+    channel_id: i32,
+    channel_type: ChannelType,
+    lane: Lane,
+    weight: i32,
+) -> Result<i64> {
+    let found = sqlx::query_scalar!(
+        r#"select id from send_group
+            where campaign_id is not distinct from $1 and channel_id = $2 and lane = $3::text::lane"#,
+        campaign_id,
+        channel_id,
+        lane.as_str()
+    )
+    .fetch_optional(&mut *conn)
+    .await?;
+    if let Some(id) = found {
+        return Ok(id);
+    }
+    let id = sqlx::query_scalar!(
+        r#"insert into send_group (campaign_id, channel_id, channel_type, lane, weight, running, paused_at)
+           select $1, $2, $3, $4::text::lane, $5, coalesce(c.state <> 'paused', true), c.paused_at
+             from (select 1) one left join campaign c on c.id = $1
+           on conflict (campaign_id, channel_id, lane) do update set weight = send_group.weight
+           returning id"#,
+        campaign_id,
+        channel_id,
+        channel_type.as_str(),
+        lane.as_str(),
+        weight
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(id)
+}
+
+/// What changes of a notification when it moves.
+#[derive(Debug, Clone)]
+pub struct Move {
+    /// The notification, locked by the caller.
+    pub id: Uuid,
+    /// Its campaign.
+    pub campaign_id: Option<i64>,
+    /// Where it stood.
+    pub from: domain::notification::State,
+    /// Where it stands now.
+    pub to: domain::notification::State,
+    /// The step it is at.
+    pub step: i16,
+    /// Why.
+    pub reason: Option<String>,
+    /// The message that answered it.
+    pub answered_by: Option<Uuid>,
+    /// Whether the evidence came after its step was left.
+    pub late: bool,
+}
+
+/// Moves notifications that the caller has locked: state, step, reason, a new generation, and their events.
+///
+/// # Errors
+/// What storage says.
+pub async fn move_notifications(conn: &mut Conn, moves: &[Move], now: DateTime<Utc>) -> Result<()> {
+    let ids: Vec<Uuid> = moves.iter().map(|m| m.id).collect();
+    let campaigns: Vec<Option<i64>> = moves.iter().map(|m| m.campaign_id).collect();
+    let from: Vec<&str> = moves.iter().map(|m| m.from.as_str()).collect();
+    let to: Vec<&str> = moves.iter().map(|m| m.to.as_str()).collect();
+    let steps: Vec<i16> = moves.iter().map(|m| m.step).collect();
+    let reasons: Vec<Option<&str>> = moves.iter().map(|m| m.reason.as_deref()).collect();
+    let answers: Vec<Option<Uuid>> = moves.iter().map(|m| m.answered_by).collect();
+    let late: Vec<bool> = moves.iter().map(|m| m.late).collect();
+    sqlx::query!(
+        r#"with x as (select * from unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::smallint[], $6::text[],
+                                           $7::uuid[], $8::boolean[])
+                        as x(id, campaign_id, from_state, to_state, step, reason, answered_by, late)),
+           u as (
+             update notification n
+                set state = x.to_state::notification_state, step = x.step, reason = x.reason, generation = n.generation + 1,
+                    answered_by = coalesce(n.answered_by, x.answered_by), late = n.late or x.late, changed_at = $9
+               from x where n.id = x.id returning n.id)
+           insert into event_out (kind, type, campaign_id, step, from_state, to_state, reason, n, ids, at)
+           select 'notification', case when x.from_state = x.to_state then 'step_changed' else 'state_changed' end,
+                  x.campaign_id, x.step, x.from_state, x.to_state, x.reason, count(*), array_agg(x.id), $9
+             from x join u on u.id = x.id group by x.campaign_id, x.from_state, x.to_state, x.step, x.reason"#,
+        &ids,
+        &campaigns as &[Option<i64>],
+        &from as &[&str],
+        &to as &[&str],
+        &steps,
+        &reasons as &[Option<&str>],
+        &answers as &[Option<Uuid>],
+        &late,
+        now
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Takes back the queued deliveries of notifications that moved on, in the mover's own transaction.
+///
+/// # Errors
+/// What storage says.
+pub async fn cancel_queued(
+    conn: &mut Conn,
+    notifications: &[Uuid],
+    work: domain::delivery::Work,
+    reason: &str,
+    now: DateTime<Utc>,
+) -> Result<u64> {
+    let done = sqlx::query!(
+        r#"with l as (
+             select d.id, d.channel_id, d.step, d.evidence, n.campaign_id
+               from delivery d join notification n on n.id = d.notification_id
+              where d.notification_id = any($1) and d.work = 'queued' order by d.id for update of d),
+           u as (update delivery d
+                    set work = case when d.evidence = 'none' then $2::text::delivery_work else 'done' end,
+                        reason = coalesce(d.reason, $3)
+                   from l where d.id = l.id returning l.*),
+           e as (
+             insert into event_out (kind, campaign_id, channel_id, step, from_state, to_state, reason, n, ids, at)
+             select 'delivery', campaign_id, channel_id, step, 'queued', $2, $3, count(*), array_agg(id), $4
+               from u where evidence = 'none' group by campaign_id, channel_id, step)
+           select count(*) as "n!" from u"#,
+        notifications,
+        work.as_str(),
+        reason,
+        now
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(u64::try_from(done.n).unwrap_or_default())
+}
