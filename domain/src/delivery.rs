@@ -90,3 +90,180 @@ codes! {
         Resend = "resend",
     }
 }
+
+codes! {
+    /// What moves the work on a delivery.
+    pub enum WorkEvent {
+        /// A worker marked it: its call goes on the wire now.
+        Mark = "mark",
+        /// Its attempt ended and another is to follow.
+        Requeue = "requeue",
+        /// Its attempts are over, or a receipt made the queued repeat needless.
+        Finish = "finish",
+        /// It is not to be sent: opted out, no address, suppressed.
+        Skip = "skip",
+        /// It is taken back: its step was left, an answer came, its owner cancelled it.
+        Cancel = "cancel",
+        /// Its validity passed.
+        Expire = "expire",
+    }
+}
+
+impl Work {
+    /// The work after `event`, or `None` where the event is refused.
+    ///
+    /// | work | mark | requeue | finish | skip | cancel | expire |
+    /// |---|---|---|---|---|---|---|
+    /// | QUEUED | SENDING | | DONE | SKIPPED | CANCELLED | EXPIRED |
+    /// | SENDING | | QUEUED | DONE | | | |
+    /// | DONE, SKIPPED, CANCELLED, EXPIRED | | | | | | |
+    ///
+    /// What is SENDING cannot be taken back: only its outcome, or the sweep of its attempt, moves it. That is why a receipt
+    /// never touches the work of a delivery that is SENDING.
+    #[must_use]
+    pub const fn after(self, event: WorkEvent) -> Option<Self> {
+        match (self, event) {
+            (Self::Queued, WorkEvent::Mark) => Some(Self::Sending),
+            (Self::Queued, WorkEvent::Skip) => Some(Self::Skipped),
+            (Self::Queued, WorkEvent::Cancel) => Some(Self::Cancelled),
+            (Self::Queued, WorkEvent::Expire) => Some(Self::Expired),
+            (Self::Queued | Self::Sending, WorkEvent::Finish) => Some(Self::Done),
+            (Self::Sending, WorkEvent::Requeue) => Some(Self::Queued),
+            (Self::Queued, WorkEvent::Requeue)
+            | (Self::Sending, WorkEvent::Mark | WorkEvent::Skip | WorkEvent::Cancel | WorkEvent::Expire)
+            | (
+                Self::Done | Self::Skipped | Self::Cancelled | Self::Expired,
+                WorkEvent::Mark
+                | WorkEvent::Requeue
+                | WorkEvent::Finish
+                | WorkEvent::Skip
+                | WorkEvent::Cancel
+                | WorkEvent::Expire,
+            ) => None,
+        }
+    }
+
+    /// Whether a call of this delivery may still follow: it holds its chunk's row, and its step's timer.
+    #[must_use]
+    pub const fn is_open(self) -> bool {
+        match self {
+            Self::Queued | Self::Sending => true,
+            Self::Done | Self::Skipped | Self::Cancelled | Self::Expired => false,
+        }
+    }
+}
+
+impl Evidence {
+    /// What is known after `new` was learnt as well: the higher of both. This is the whole rule of merging.
+    #[must_use]
+    pub fn merge(self, new: Self) -> Self {
+        self.max(new)
+    }
+
+    /// Whether a provider is known to have taken the message, whatever became of it: it must not be sent again.
+    #[must_use]
+    pub fn forbids_repeat(self) -> bool {
+        self >= Self::Sent
+    }
+
+    /// Whether an attempt was SENT or is UNKNOWN, so that the step's wait runs.
+    #[must_use]
+    pub const fn starts_wait(self) -> bool {
+        match self {
+            Self::None | Self::Failed => false,
+            Self::Unknown | Self::Sent | Self::Delivered | Self::Read => true,
+        }
+    }
+}
+
+impl AfterUnknown {
+    /// Whether a second call of the same message is harmless, because the far end drops it.
+    #[must_use]
+    pub const fn repeats_safely(self) -> bool {
+        match self {
+            Self::Key | Self::Resend => true,
+            Self::Nothing | Self::Echo | Self::Ask => false,
+        }
+    }
+}
+
+/// What is shown of a delivery: its evidence if there is any, else its work.
+#[must_use]
+pub const fn shown(work: Work, evidence: Evidence) -> &'static str {
+    match evidence {
+        Evidence::None => work.as_str(),
+        Evidence::Unknown | Evidence::Sent | Evidence::Failed | Evidence::Delivered | Evidence::Read => evidence.as_str(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn every_pair_of_work_and_event_follows_the_table() {
+        use Work::{Cancelled, Done, Expired, Queued, Sending, Skipped};
+        let closed = [None; 6];
+        let table = [
+            [Some(Sending), None, Some(Done), Some(Skipped), Some(Cancelled), Some(Expired)],
+            [None, Some(Queued), Some(Done), None, None, None],
+            closed,
+            closed,
+            closed,
+            closed,
+        ];
+        for (work, row) in Work::ALL.iter().zip(table) {
+            for (event, expected) in WorkEvent::ALL.iter().zip(row) {
+                assert_eq!(work.after(*event), expected, "{work} on {event}");
+            }
+        }
+        assert_eq!(table.len(), Work::ALL.len());
+    }
+
+    #[test]
+    fn failed_ranks_above_sent_and_below_delivered() {
+        use Evidence::{Delivered, Failed, Read, Sent, Unknown};
+        for (known, new, expected) in [
+            (Evidence::None, Unknown, Unknown),
+            (Unknown, Sent, Sent),
+            (Failed, Sent, Failed),
+            (Sent, Failed, Failed),
+            (Failed, Delivered, Delivered),
+            (Read, Delivered, Read),
+            (Delivered, Failed, Delivered),
+        ] {
+            assert_eq!(known.merge(new), expected, "{known} and {new}");
+        }
+    }
+
+    #[test]
+    fn cx11_work_may_go_back_while_evidence_does_not() {
+        let work = Work::Queued.after(WorkEvent::Mark).and_then(|w| w.after(WorkEvent::Requeue));
+        assert_eq!(work, Some(Work::Queued));
+        assert_eq!(Evidence::Unknown.merge(Evidence::None), Evidence::Unknown);
+        assert_eq!(shown(Work::Queued, Evidence::Unknown), "unknown");
+        assert_eq!(shown(Work::Queued, Evidence::None), "queued");
+    }
+
+    fn any_evidence() -> impl Strategy<Value = Evidence> {
+        (0..Evidence::ALL.len()).prop_map(|i| Evidence::ALL[i])
+    }
+
+    proptest! {
+        #[test]
+        fn evidence_never_goes_down_and_its_order_does_not_matter(
+            mut learnt in prop::collection::vec(any_evidence(), 1..8), by in any::<prop::sample::Index>(),
+        ) {
+            let mut known = Evidence::None;
+            for new in &learnt {
+                let next = known.merge(*new);
+                prop_assert!(next >= known);
+                known = next;
+            }
+            let by = by.index(learnt.len());
+            learnt.rotate_left(by);
+            prop_assert_eq!(learnt.into_iter().fold(Evidence::None, Evidence::merge), known);
+        }
+    }
+}

@@ -12,6 +12,14 @@ mod codes;
 
 pub use codes::UnknownCode;
 
+pub mod backoff;
 pub mod channel;
+pub mod circuit;
+pub mod consent;
 pub mod delivery;
+pub mod fallback;
+pub mod locale;
 pub mod message;
+pub mod notification;
+pub mod quiet_hours;
+pub mod violation;
