@@ -12,6 +12,12 @@ mod codes;
 
 pub use codes::UnknownCode;
 
+pub mod address;
 pub mod channel;
 pub mod delivery;
+pub mod locale;
 pub mod message;
+pub mod phone;
+pub mod slug;
+pub mod sms;
+pub mod violation;
