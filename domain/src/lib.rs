@@ -20,4 +20,5 @@ pub mod message;
 pub mod phone;
 pub mod slug;
 pub mod sms;
+pub mod template;
 pub mod violation;
