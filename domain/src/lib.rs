@@ -13,6 +13,7 @@ mod codes;
 pub use codes::UnknownCode;
 
 pub mod backoff;
+pub mod address;
 pub mod channel;
 pub mod circuit;
 pub mod consent;
@@ -22,4 +23,8 @@ pub mod locale;
 pub mod message;
 pub mod notification;
 pub mod quiet_hours;
+pub mod phone;
+pub mod slug;
+pub mod sms;
+pub mod template;
 pub mod violation;
