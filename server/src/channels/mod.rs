@@ -1,9 +1,24 @@
 //! Connectors: the code that speaks the providers' protocols. One file or folder each, uniform inside, and one registry.
 //!
-//! **To add a provider**: write `channels/<name>.rs` with a type that implements [`Connector`] and a `build` function, add
-//! one line to [`registry`], and add one test module beside the others under `tests/it/channels`. Nothing else knows it.
+//! **To add a provider**: write `channels/<name>.rs` with a type that implements [`Connector`] and a constant
+//! [`registry::ConnectorKind`] that names its settings and builds it; add one line to [`registry::KINDS`], and test it
+//! against a real socket with `testing::Peer`. Nothing else knows it. Shared tools: [`settings`] reads what the
+//! operator wrote and reports every problem at once, [`wire`] makes the HTTP call and says honestly how it ended,
+//! [`meaning`] holds error tables as data, [`echo`] puts our own ids into what providers give back, [`forms`] reads
+//! query strings.
 //!
-//! This room never sees storage, the bus or the contract: it is given plain values and gives plain values back.
+//! This room never sees storage, the bus or the contract: it is given plain values and gives plain values back. It
+//! never logs a body, an address or a token, and no [`Refusal::detail`] holds any.
+
+pub mod echo;
+pub mod forms;
+pub mod meaning;
+pub mod registry;
+pub mod settings;
+#[cfg(test)]
+pub(crate) mod testing;
+pub mod twilio;
+pub mod wire;
 
 use std::{fmt, time::Duration};
 
@@ -35,6 +50,16 @@ pub trait Connector: Send + Sync + fmt::Debug {
 
     /// Checks the signature of a webhook over its raw bytes and reads the facts in it.
     fn read_webhook(&self, request: &WebhookRequest) -> Result<WebhookFacts, WebhookError>;
+
+    /// Renders what a call says next, for providers that fetch a script while the call runs. `webhooks` is the public
+    /// base of this provider's webhooks, `{public_url}/webhooks/{provider_id}`; the connector knows the paths beneath.
+    ///
+    /// # Errors
+    /// [`WebhookError::NotFound`] from a connector that makes no calls, or for content that cannot be spoken.
+    fn script(&self, content: &Content, step: &CallStep, webhooks: &str) -> Result<WebhookAnswer, WebhookError> {
+        let _ = (content, step, webhooks);
+        Err(WebhookError::NotFound)
+    }
 
     /// A cheap call that proves address and credentials. An error says what is wrong and what to do.
     async fn check(&self) -> Result<(), String>;
@@ -173,14 +198,15 @@ pub struct WebhookFacts {
     pub receipts: Vec<ReceiptFact>,
     /// Messages that people sent us.
     pub inbound: Vec<InboundFact>,
-    /// The call script that is asked for, if the provider fetches one: the server renders it with [`CallScript`].
+    /// The call script that is asked for, if the provider fetches one: rendered by [`Connector::script`], and then the
+    /// answer in place of [`WebhookFacts::answer`].
     pub call: Option<CallStep>,
     /// What to answer.
     pub answer: WebhookAnswer,
 }
 
 /// The answer to a webhook.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum WebhookAnswer {
     /// `200` with an empty body.
     #[default]
@@ -201,7 +227,7 @@ pub struct ReceiptFact {
     pub provider_message_id: String,
     /// Our own delivery and attempt, where the provider echoes them.
     pub echo: Option<(Uuid, i16)>,
-    /// What it proves. `None` where the status proves nothing new (queued, ringing).
+    /// What it proves. A status such as queued or ringing proves [`Evidence::Sent`]: the provider has it.
     pub evidence: Evidence,
     /// Why it failed, for [`Evidence::Failed`].
     pub failure: Option<Refusal>,
@@ -250,7 +276,8 @@ pub struct CallStep {
     pub delivery_id: Uuid,
     /// The attempt.
     pub attempt: i16,
-    /// How often the words were said already.
+    /// How often the words were said before this step: 0 when the call is answered. With digits, the round in which
+    /// they were pressed.
     pub round: u8,
     /// What was pressed, if anything.
     pub digits: Option<String>,

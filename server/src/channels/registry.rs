@@ -1,0 +1,73 @@
+//! The registry: every kind of connector by name, with the settings that it takes. The one place that lists them.
+//!
+//! It builds connectors and nothing else; who may have which provider is decided by the services above.
+
+use std::sync::Arc;
+
+use domain::channel::ChannelType;
+
+use super::{
+    Connector,
+    settings::{ProviderSettings, SettingProblem, SettingSpec},
+    twilio,
+};
+
+/// Builds a connector from its settings, or names every problem in them.
+pub type Build = fn(&ProviderSettings) -> Result<Arc<dyn Connector>, Vec<SettingProblem>>;
+
+/// A kind of connector: what an operator chooses when adding a provider.
+#[derive(Debug, Clone, Copy)]
+pub struct ConnectorKind {
+    /// The stable name, such as `twilio-sms`.
+    pub name: &'static str,
+    /// The medium that it serves.
+    pub channel_type: ChannelType,
+    /// The settings that it takes; any other is refused.
+    pub settings: &'static [SettingSpec],
+    /// Builds one from its settings.
+    pub build: Build,
+}
+
+/// Every kind of connector, by name.
+pub const KINDS: &[ConnectorKind] = &[twilio::sms::KIND, twilio::voice::KIND];
+
+/// The kind of that name, if there is one.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static ConnectorKind> {
+    KINDS.iter().find(|kind| kind.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn every_kind_is_found_by_its_own_name_and_no_other() {
+        let names: HashSet<_> = KINDS.iter().map(|kind| kind.name).collect();
+        assert_eq!(names.len(), KINDS.len());
+        for kind in KINDS {
+            assert_eq!(find(kind.name).map(|found| found.channel_type), Some(kind.channel_type));
+        }
+        assert!(find("twilio").is_none());
+    }
+
+    #[test]
+    fn every_required_setting_is_named_when_all_are_missing() {
+        for kind in KINDS {
+            let problems = (kind.build)(&ProviderSettings::default()).expect_err(kind.name);
+            let fields: HashSet<_> = problems.iter().map(|problem| problem.field.as_str()).collect();
+            for spec in kind.settings.iter().filter(|spec| spec.required) {
+                assert!(fields.contains(spec.name), "{} did not ask for {}", kind.name, spec.name);
+            }
+        }
+    }
+
+    #[test]
+    fn every_setting_is_described_in_a_sentence() {
+        for spec in KINDS.iter().flat_map(|kind| kind.settings) {
+            assert!(spec.description.len() > 20 && spec.description.ends_with('.'), "{}", spec.name);
+        }
+    }
+}
