@@ -1,1 +1,8 @@
-//! To be filled.
+//! What integration tests stand on: real servers of their own and waiting on conditions.
+//!
+//! It may see the server's library and the simulator; nothing but tests and benchmarks may use it. Start with [`instances`].
+
+mod eventually;
+pub mod instances;
+
+pub use eventually::eventually;
