@@ -3,4 +3,6 @@
 pub mod bus;
 pub mod channels;
 pub mod clock;
+pub mod services;
 pub mod storage;
+pub mod wake;

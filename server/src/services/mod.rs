@@ -1,0 +1,36 @@
+//! Use cases, by noun. Each opens a transaction, locks, loads facts, asks the domain, and stores the outcome with its events
+//! and dispatch rows; after the commit it wakes whoever has work now. No SQL, no protocol and no clock of its own lives here.
+
+use std::sync::Arc;
+
+use crate::{clock::Clock, storage::Db, wake::Wake};
+
+pub mod error;
+
+pub use error::{Error, Result, Violation};
+
+/// What every use case stands on. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// For the hot statements, whose plans are pinned.
+    pub db: Db,
+    /// For lists, searches and administration.
+    pub lists: Db,
+    /// Business time.
+    pub clock: Clock,
+    /// Wake-ups.
+    pub wake: Wake,
+    /// What the deployment has set.
+    pub settings: Arc<Settings>,
+}
+
+/// The settings that use cases ask for; `config` fills them.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The base of our public web address, without a slash at the end.
+    pub public_url: String,
+    /// The zone of contacts whose own is not known.
+    pub time_zone: chrono_tz::Tz,
+    /// The country of phone numbers that name none (ISO 3166, such as `IN`); empty: a number must name its own.
+    pub default_country: Option<String>,
+}

@@ -1,0 +1,115 @@
+//! Wake-ups: how a worker that sleeps learns at once that there is something to do.
+//!
+//! Inside the process a signal is a permit on a [`Notify`]. Processes that do not run the worker themselves tell the others
+//! by a debounced `NOTIFY` after commit, never inside a writer's transaction, where it would serialise all commits. A lost
+//! signal is repaired by every worker's own periodic scan, so a wake-up is a hint and carries nothing.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::Notify;
+
+use crate::storage::Db;
+
+/// The channel on which processes wake each other.
+pub const NOTIFY_CHANNEL: &str = "switchboard_wake";
+/// Signals to other processes are at least this far apart for each topic.
+const DEBOUNCE: Duration = Duration::from_millis(20);
+
+/// Who is to wake up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Topic {
+    /// Chunks wait to be published.
+    Relay,
+    /// Timers were armed for now.
+    Fallback,
+    /// Receipts wait to be merged.
+    Receipts,
+    /// Messages of people wait to be taken up.
+    Inbound,
+    /// A campaign or call list changed.
+    Planner,
+    /// Events wait for their numbers.
+    Events,
+    /// Numbered events wait for their readers.
+    Numbered,
+    /// A trigger, source or schedule changed.
+    Triggers,
+    /// Firings wait to become notifications.
+    Firings,
+}
+
+impl Topic {
+    const ALL: [Self; 9] = [
+        Self::Relay,
+        Self::Fallback,
+        Self::Receipts,
+        Self::Inbound,
+        Self::Planner,
+        Self::Events,
+        Self::Numbered,
+        Self::Triggers,
+        Self::Firings,
+    ];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Relay => "relay",
+            Self::Fallback => "fallback",
+            Self::Receipts => "receipts",
+            Self::Inbound => "inbound",
+            Self::Planner => "planner",
+            Self::Events => "events",
+            Self::Numbered => "numbered",
+            Self::Triggers => "triggers",
+            Self::Firings => "firings",
+        }
+    }
+
+    /// The topic of a notification's payload.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|topic| topic.name() == name)
+    }
+}
+
+/// The hub of one process.
+#[derive(Debug, Clone, Default)]
+pub struct Wake {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    here: [Notify; Topic::ALL.len()],
+    elsewhere: [Notify; Topic::ALL.len()],
+}
+
+impl Wake {
+    /// Signals after a commit: the workers of this process, and (debounced) those of others.
+    pub fn signal(&self, topic: Topic) {
+        self.inner.here[topic as usize].notify_one();
+        self.inner.elsewhere[topic as usize].notify_one();
+    }
+
+    /// Signals the workers of this process only: another process has said so.
+    pub fn signal_here(&self, topic: Topic) {
+        self.inner.here[topic as usize].notify_one();
+    }
+
+    /// Waits for a signal, or for `at_most`. A signal that came while nobody waited is kept.
+    pub async fn wait(&self, topic: Topic, at_most: Duration) {
+        let _ = tokio::time::timeout(at_most, self.inner.here[topic as usize].notified()).await;
+    }
+
+    /// Carries the signals of one topic to other processes, for ever. Run for the topics whose worker is not in this process.
+    pub async fn carry(&self, topic: Topic, db: &Db) {
+        loop {
+            self.inner.elsewhere[topic as usize].notified().await;
+            let told = sqlx::query("select pg_notify($1, $2)").bind(NOTIFY_CHANNEL).bind(topic.name());
+            if let Err(error) = told.execute(db.pool()).await {
+                tracing::debug!(topic = topic.name(), error = %error, "a wake-up was not carried");
+            }
+            tokio::time::sleep(DEBOUNCE).await;
+        }
+    }
+}
