@@ -10,6 +10,7 @@ pub mod deciding;
 pub mod dispatch;
 pub mod events;
 pub mod inbound;
+pub mod leader;
 pub mod outcomes;
 pub mod planning;
 pub mod receipts;
