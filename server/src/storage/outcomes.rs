@@ -106,7 +106,7 @@ pub async fn store(conn: &mut Conn, rows: &[OutcomeRow], now: DateTime<Utc>) -> 
            t as (
              insert into timer (owner, kind, send_group_id, due_at, generation)
              select u.notification_id, 'step', u.send_group_id,
-                    case when u.due then '-infinity' else u.wait_until - g.clock_shift end, u.generation
+                    case when u.due then 'epoch'::timestamptz else u.wait_until - g.clock_shift end, u.generation
                from u join send_group g on g.id = u.send_group_id
               where u.notification_id is not null and (u.due or u.wait_until is not null)
              on conflict (owner, kind) do update set due_at = excluded.due_at, generation = excluded.generation,
@@ -186,9 +186,9 @@ pub async fn fail_leases_lost(conn: &mut Conn, ids: &[Uuid], now: DateTime<Utc>)
                    from l where d.id = l.id
                  returning d.id, d.notification_id, d.send_group_id, d.channel_id, d.step, d.evidence),
            t as (insert into timer (owner, kind, send_group_id, due_at, generation)
-                 select u.notification_id, 'step', u.send_group_id, '-infinity', n.generation
+                 select u.notification_id, 'step', u.send_group_id, 'epoch'::timestamptz, n.generation
                    from u join notification n on n.id = u.notification_id
-                 on conflict (owner, kind) do update set due_at = '-infinity', generation = excluded.generation)
+                 on conflict (owner, kind) do update set due_at = 'epoch'::timestamptz, generation = excluded.generation)
            insert into event_out (kind, campaign_id, channel_id, step, from_state, to_state, reason, n, ids, at)
            select 'delivery', g.campaign_id, u.channel_id, u.step, 'queued', 'failed', 'LEASES_LOST', count(*),
                   array_agg(u.id), $2
@@ -208,10 +208,10 @@ pub async fn fail_leases_lost(conn: &mut Conn, ids: &[Uuid], now: DateTime<Utc>)
 pub async fn make_due(conn: &mut Conn, notifications: &[Uuid]) -> Result<()> {
     sqlx::query!(
         r#"insert into timer (owner, kind, send_group_id, due_at, generation)
-           select n.id, 'step', d.send_group_id, '-infinity', n.generation
+           select n.id, 'step', d.send_group_id, 'epoch'::timestamptz, n.generation
              from notification n join delivery d on d.notification_id = n.id and d.step = n.step
             where n.id = any($1) and n.state = 'waiting' and d.send_group_id is not null order by n.id
-           on conflict (owner, kind) do update set due_at = '-infinity', generation = excluded.generation"#,
+           on conflict (owner, kind) do update set due_at = 'epoch'::timestamptz, generation = excluded.generation"#,
         notifications
     )
     .execute(conn)
