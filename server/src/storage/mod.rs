@@ -7,13 +7,16 @@
 pub mod conversations;
 pub mod db;
 pub mod deciding;
+pub mod directory;
 pub mod dispatch;
 pub mod events;
 pub mod inbound;
 pub mod outcomes;
 pub mod planning;
+pub mod plans;
 pub mod receipts;
 pub mod recipients;
+pub mod templates;
 
 pub use db::{Conn, Db, Tx};
 
