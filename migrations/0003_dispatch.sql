@@ -19,7 +19,8 @@ create table send_group (
   weight       int not null default 1 check (weight between 1 and 1000),
   clock_shift  interval not null default '0',                  -- how long this group stood still: its timers run in this clock
   paused_at    timestamptz,
-  not_before   timestamptz not null default '-infinity',       -- catch-up after an interruption
+  not_before   timestamptz not null default '-infinity',       -- business time: nothing is published before (sending window)
+  quiet_until  timestamptz not null default '-infinity',       -- business time: no wait ends before (catch-up after an interruption)
   unique nulls not distinct (campaign_id, channel_id, lane)
 ) with (fillfactor = 50);
 
@@ -68,7 +69,8 @@ create table delivery (
   attempt_started_at  timestamptz,
   token               uuid,
   lease_until         timestamptz,
-  first_sent_at       timestamptz,                             -- business time: the wait of its step began here
+  first_sent_at       timestamptz,                             -- in its group's clock: the wait of its step began here
+  valid_until         timestamptz,                             -- the earlier of the notification's and the step's
   created_at          timestamptz not null
 ) with (fillfactor = 70);
 create unique index delivery_by_notification on delivery (notification_id, step) where notification_id is not null;
@@ -123,3 +125,7 @@ create table timer (
   primary key (owner, kind)
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000);
 create index timer_due on timer (send_group_id, due_at);
+
+-- When receipts and answers could last reach us: silence during our own outage is not silence.
+create table receiving (only_row boolean primary key default true check (only_row), seen_at timestamptz not null);
+insert into receiving (seen_at) values (clock_timestamp());

@@ -4,7 +4,7 @@
 //! every purpose except [`SERVICE`], which is what a person asked for (the answer to a question, a complaint's number) and is
 //! stopped only by name. The words that are shipped stand in [`words`].
 
-mod words;
+pub(crate) mod words;
 
 pub use words::{Confirmations, Intent, Words, classify};
 

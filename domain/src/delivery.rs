@@ -192,7 +192,9 @@ impl AfterUnknown {
 pub const fn shown(work: Work, evidence: Evidence) -> &'static str {
     match evidence {
         Evidence::None => work.as_str(),
-        Evidence::Unknown | Evidence::Sent | Evidence::Failed | Evidence::Delivered | Evidence::Read => evidence.as_str(),
+        Evidence::Unknown | Evidence::Sent | Evidence::Failed | Evidence::Delivered | Evidence::Read => {
+            evidence.as_str()
+        }
     }
 }
 

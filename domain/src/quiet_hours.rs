@@ -181,7 +181,8 @@ fn parse_days(text: &str) -> Result<u8, WindowError> {
 impl fmt::Display for Window {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.days != 0b111_1111 {
-            let named = WEEK.iter().enumerate().filter(|(day, _)| self.days & (1 << day) != 0).map(|(_, (name, _))| *name);
+            let named =
+                WEEK.iter().enumerate().filter(|(day, _)| self.days & (1 << day) != 0).map(|(_, (name, _))| *name);
             write!(f, "{} ", named.collect::<Vec<_>>().join(","))?;
         }
         let (from, to) = (self.from, self.to);

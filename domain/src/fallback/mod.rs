@@ -19,9 +19,7 @@ pub mod wanted;
 pub use catch_up::{MAX_CATCH_UP, Outage, catch_up};
 pub use decide::{Decision, DeliveryFacts, HOLD, NotificationFacts, Now, decide};
 pub use enter::{Entered, Entry, MAX_OUTAGE_WAIT, Send, Skip, Then, enter};
-pub use facts::{
-    AddressFacts, ChannelFact, ChannelFacts, ContentFact, QuietRule, RecipientFacts, TemplateFact,
-};
+pub use facts::{AddressFacts, ChannelFact, ChannelFacts, ContentFact, QuietRule, RecipientFacts, TemplateFact};
 pub use outcome::{OutcomeDecision, OutcomeFacts, after_asked, after_lost_lease, after_outcome};
 pub use policy::{OnFailure, Policy, QuietHours, Step, Success, Target};
 pub use receipt::{ReceiptDecision, ReceiptFacts, after_receipt};

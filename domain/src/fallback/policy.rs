@@ -119,9 +119,8 @@ impl Success {
     #[must_use]
     pub const fn provable_by(self, channel_type: ChannelType) -> bool {
         match (channel_type, self) {
-            (_, Self::Sent) | (ChannelType::Whatsapp, Self::Delivered | Self::Read | Self::Replied | Self::Acknowledged) => {
-                true
-            }
+            (_, Self::Sent)
+            | (ChannelType::Whatsapp, Self::Delivered | Self::Read | Self::Replied | Self::Acknowledged) => true,
             (ChannelType::Sms, Self::Delivered | Self::Replied | Self::Acknowledged)
             | (ChannelType::Voice, Self::Read | Self::Replied | Self::Acknowledged) => true,
             (ChannelType::Sms, Self::Read)
@@ -199,7 +198,8 @@ mod millis {
 
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<TimeDelta, D::Error> {
         let millis = i64::deserialize(deserializer)?;
-        TimeDelta::try_milliseconds(millis).ok_or_else(|| D::Error::custom("is too long for a duration in milliseconds"))
+        TimeDelta::try_milliseconds(millis)
+            .ok_or_else(|| D::Error::custom("is too long for a duration in milliseconds"))
     }
 }
 
@@ -217,7 +217,8 @@ mod optional_millis {
 
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<TimeDelta>, D::Error> {
         let read = |millis| {
-            TimeDelta::try_milliseconds(millis).ok_or_else(|| D::Error::custom("is too long for a duration in milliseconds"))
+            TimeDelta::try_milliseconds(millis)
+                .ok_or_else(|| D::Error::custom("is too long for a duration in milliseconds"))
         };
         Option::<i64>::deserialize(deserializer)?.map(read).transpose()
     }

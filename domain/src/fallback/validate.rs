@@ -160,7 +160,10 @@ impl StepCheck<'_> {
             }
             None => {}
             Some(_) if step.success != Success::Read => {
-                self.report("read_fallback", format!("belongs to success READ only, this step asks for {}", step.success));
+                self.report(
+                    "read_fallback",
+                    format!("belongs to success READ only, this step asks for {}", step.success),
+                );
             }
             Some(after) => {
                 self.duration("read_fallback", after, LONGEST_WAIT);
@@ -283,8 +286,7 @@ mod tests {
         });
         let mut policy = policy(vec![list, bad]);
         policy.purpose = "*".into();
-        let expected =
-            ["purpose", "steps[0].call_list", "steps[1].channel", "steps[1].template", "steps[1].wait"];
+        let expected = ["purpose", "steps[0].call_list", "steps[1].channel", "steps[1].template", "steps[1].wait"];
         assert_eq!(fields(&policy), expected);
     }
 

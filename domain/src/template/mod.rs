@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::channel::ChannelType;
 use crate::message::{Choice, Content};
+pub(crate) use check::name_problem;
 pub use render::{Compiled, RenderError, Rendered};
 
 /// One version of a template: its variables, and its contents for channel types and languages.

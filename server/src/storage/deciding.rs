@@ -105,6 +105,8 @@ pub struct DeliveryFacts {
     pub work: Work,
     /// What is known.
     pub evidence: Evidence,
+    /// Why it was skipped, taken back or given up.
+    pub reason: Option<String>,
     /// What a failure means.
     pub failure_class: Option<String>,
     /// The provider's code of a failure.
@@ -124,8 +126,8 @@ pub struct DeliveryFacts {
 pub async fn deliveries(conn: &mut Conn, notifications: &[Uuid]) -> Result<HashMap<Uuid, Vec<DeliveryFacts>>> {
     let rows = sqlx::query!(
         r#"select id, notification_id as "notification_id!", step, send_group_id, channel_id, address_id,
-                  work::text as "work!", evidence::text as "evidence!", failure_class, failure_code, attempts, first_sent_at,
-                  created_at
+                  work::text as "work!", evidence::text as "evidence!", reason, failure_class, failure_code, attempts,
+                  first_sent_at, created_at
              from delivery where notification_id = any($1) order by notification_id, step"#,
         notifications
     )
@@ -142,6 +144,7 @@ pub async fn deliveries(conn: &mut Conn, notifications: &[Uuid]) -> Result<HashM
             address_id: r.address_id,
             work: r.work.parse()?,
             evidence: r.evidence.parse()?,
+            reason: r.reason,
             failure_class: r.failure_class,
             failure_code: r.failure_code,
             attempts: r.attempts,
@@ -189,7 +192,7 @@ pub async fn due_timers(conn: &mut Conn, kind: &str, now: DateTime<Utc>, limit: 
                   select t.owner, t.generation, t.due_at from timer t
                    where t.send_group_id = g.id and t.due_at <= $2::timestamptz - g.clock_shift and t.kind = $1
                    order by t.due_at limit 200) x
-            where g.running and g.not_before <= $2
+            where g.running and g.quiet_until <= $2
             order by x.due_at limit $3"#,
         kind,
         now,
@@ -206,7 +209,7 @@ pub async fn due_timers(conn: &mut Conn, kind: &str, now: DateTime<Utc>, limit: 
 /// What storage says.
 pub async fn next_due(conn: &mut Conn) -> Result<Option<DateTime<Utc>>> {
     let next = sqlx::query_scalar!(
-        r#"select min(greatest(x.due_at + g.clock_shift, g.not_before))
+        r#"select min(greatest(x.due_at + g.clock_shift, g.quiet_until))
              from send_group g cross join lateral (
                   select t.due_at from timer t where t.send_group_id = g.id order by t.due_at limit 1) x
             where g.running"#
@@ -236,4 +239,40 @@ pub async fn remove_timers(conn: &mut Conn, kind: &str, timers: &[DueTimer]) -> 
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// The clock of a send group, and the timer that runs in it.
+#[derive(Debug, Clone)]
+pub struct GroupClock {
+    /// The notification.
+    pub notification_id: Uuid,
+    /// When its timer is due, in the group's clock.
+    pub due_at: Option<DateTime<Utc>>,
+    /// Now, in the group's clock.
+    pub group_now: DateTime<Utc>,
+    /// Whether the group stands still.
+    pub paused: bool,
+}
+
+/// The timers of notifications, with the clocks of their groups.
+///
+/// # Errors
+/// What storage says.
+pub async fn clocks(conn: &mut Conn, notifications: &[Uuid], now: DateTime<Utc>) -> Result<HashMap<Uuid, GroupClock>> {
+    let rows = sqlx::query_as!(
+        GroupClock,
+        r#"select x.id as "notification_id!", t.due_at as "due_at?",
+                  $2::timestamptz - coalesce(g.clock_shift, '0') as "group_now!", not coalesce(g.running, true) as "paused!"
+             from unnest($1::uuid[]) x(id) left join timer t on t.owner = x.id and t.kind = 'step'
+             left join lateral (
+               select s.clock_shift, s.running from send_group s
+                where s.id = coalesce(t.send_group_id, (select d.send_group_id from delivery d
+                                                         where d.notification_id = x.id and d.send_group_id is not null
+                                                         order by d.step desc limit 1))) g on true"#,
+        notifications,
+        now
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|r| (r.notification_id, r)).collect())
 }

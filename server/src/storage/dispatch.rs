@@ -3,8 +3,10 @@
 //! `docs/ARCHITECTURE.md` tells the protocol; every statement here is one of its sentences. None of them reads past a paused
 //! group, and none touches a delivery that another transaction decides about without its row's lock.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
-use domain::channel::{Address, Lane};
+use domain::channel::{Address, ChannelType, Lane};
 use uuid::Uuid;
 
 use super::{Conn, Result};
@@ -59,76 +61,77 @@ pub struct WaitingGroup {
     pub send_group_id: i64,
     /// Its channel.
     pub channel_id: i32,
+    /// Its medium.
+    pub channel_type: ChannelType,
+    /// Its lane.
+    pub lane: Lane,
     /// Its share among the groups of its channel.
     pub weight: i32,
 }
 
-/// The running groups of a queue that have a chunk which may go now.
+/// The running groups that have a chunk which may go now.
 ///
 /// # Errors
 /// What storage says.
-pub async fn waiting_groups(
-    conn: &mut Conn,
-    channel_type: &str,
-    lane: Lane,
-    now: DateTime<Utc>,
-) -> Result<Vec<WaitingGroup>> {
-    let rows = sqlx::query_as!(
-        WaitingGroup,
-        r#"select g.id as send_group_id, g.channel_id, g.weight
+pub async fn waiting_groups(conn: &mut Conn, now: DateTime<Utc>) -> Result<Vec<WaitingGroup>> {
+    let rows = sqlx::query!(
+        r#"select g.id, g.channel_id, g.channel_type, g.lane::text as "lane!", g.weight
              from send_group g
-            where g.channel_type = $1 and g.lane = $2::text::lane and g.running and g.not_before <= $3
+            where g.running and g.not_before <= $1
               and exists (select from dispatch d
-                           where d.channel_type = $1 and d.lane = $2::text::lane and d.send_group_id = g.id
+                           where d.channel_type = g.channel_type and d.lane = g.lane and d.send_group_id = g.id
                              and d.published_at is null and d.not_before <= clock_timestamp())
             order by g.id"#,
-        channel_type,
-        lane.as_str(),
         now
     )
     .fetch_all(conn)
     .await?;
-    Ok(rows)
+    rows.into_iter()
+        .map(|r| {
+            Ok(WaitingGroup {
+                send_group_id: r.id,
+                channel_id: r.channel_id,
+                channel_type: r.channel_type.parse()?,
+                lane: r.lane.parse()?,
+                weight: r.weight,
+            })
+        })
+        .collect()
 }
 
 /// How long until the earliest chunk that waits for its back-off may go, in seconds of machine time.
 ///
 /// # Errors
 /// What storage says.
-pub async fn next_waiting_secs(conn: &mut Conn, channel_type: &str, lane: Lane) -> Result<Option<f64>> {
-    let row = sqlx::query_scalar!(
-        r#"select extract(epoch from min(x.not_before) - clock_timestamp())::double precision as "secs"
+pub async fn next_waiting_secs(conn: &mut Conn) -> Result<Option<f64>> {
+    let secs = sqlx::query_scalar!(
+        r#"select extract(epoch from min(x.not_before) - clock_timestamp())::double precision
              from send_group g cross join lateral (
                   select d.not_before from dispatch d
-                   where d.channel_type = $1 and d.lane = $2::text::lane and d.send_group_id = g.id
+                   where d.channel_type = g.channel_type and d.lane = g.lane and d.send_group_id = g.id
                      and d.published_at is null and d.not_before > clock_timestamp()
                    order by d.not_before limit 1) x
-            where g.channel_type = $1 and g.lane = $2::text::lane and g.running"#,
-        channel_type,
-        lane.as_str()
+            where g.running"#
     )
     .fetch_one(conn)
     .await?;
-    Ok(row)
+    Ok(secs)
 }
 
-/// Deliveries on the bus or at a worker, for each channel of a queue.
+/// Deliveries that are on the bus or at a worker, by channel and lane.
 ///
 /// # Errors
 /// What storage says.
-pub async fn outstanding(conn: &mut Conn, channel_type: &str, lane: Lane) -> Result<Vec<(i32, i64)>> {
+pub async fn outstanding(conn: &mut Conn) -> Result<HashMap<(i32, Lane), i64>> {
     let rows = sqlx::query!(
-        r#"select g.channel_id, sum(cardinality(d.delivery_ids))::bigint as "n!"
+        r#"select g.channel_id, g.lane::text as "lane!", sum(cardinality(d.delivery_ids))::bigint as "n!"
              from dispatch d join send_group g on g.id = d.send_group_id
-            where d.published_at is not null and d.lease_until is not null
-              and d.channel_type = $1 and d.lane = $2::text::lane
-            group by g.channel_id"#,
-        channel_type,
-        lane.as_str()
+            where d.published_at is not null and d.lease_until > '-infinity'
+            group by g.channel_id, g.lane"#
     )
     .fetch_all(conn)
     .await?;
-    Ok(rows.into_iter().map(|r| (r.channel_id, r.n)).collect())
+    rows.into_iter().map(|r| Ok(((r.channel_id, r.lane.parse()?), r.n))).collect()
 }
 
 /// A chunk that was leased to the bus.
@@ -194,20 +197,17 @@ pub async fn take_back(conn: &mut Conn, chunks: &[i64]) -> Result<u64> {
     Ok(done.rows_affected())
 }
 
-/// Takes back every chunk of a queue that was published and is not claimed: the connection to the broker is new, and a queue
-/// that was lost or wiped repairs itself at once.
+/// Takes back every chunk that was published and is not claimed: the connection to the broker is new, and a queue that was
+/// lost or wiped repairs itself at once.
 ///
 /// # Errors
 /// What storage says.
-pub async fn take_back_unclaimed(conn: &mut Conn, channel_type: &str, lane: Lane) -> Result<u64> {
+pub async fn take_back_unclaimed(conn: &mut Conn) -> Result<u64> {
     let done = sqlx::query!(
         r#"with l as (select id from dispatch
-                       where published_at is not null and token is null and lease_until is not null
-                         and channel_type = $1 and lane = $2::text::lane
+                       where published_at is not null and token is null and lease_until > '-infinity'
                        order by id for update)
-           update dispatch d set published_at = null, lease_until = null from l where d.id = l.id"#,
-        channel_type,
-        lane.as_str()
+           update dispatch d set published_at = null, lease_until = null from l where d.id = l.id"#
     )
     .execute(conn)
     .await?;
@@ -264,7 +264,7 @@ pub async fn claim(conn: &mut Conn, chunk: i64, token: Uuid, lease_secs: f64) ->
            select d.id, d.notification_id, d.step, d.channel_id as "channel_id!", a.kind::text as "kind!",
                   a.value as "value!", m.content as "content?", n.plan_id as "plan_id?",
                   n.variables as "variables?", k.locale as "locale?", n.generation as "generation?", d.attempts, d.failures,
-                  d.throttles, w.last_inbound_at as "last_inbound_at?", n.valid_until as "valid_until?"
+                  d.throttles, w.last_inbound_at as "last_inbound_at?", d.valid_until
              from c cross join unnest(c.delivery_ids) i(id)
              join delivery d on d.id = i.id
              join address a on a.id = d.address_id
@@ -323,8 +323,8 @@ pub async fn mark(
                left join notification n on n.id = d.notification_id
               where d.id = any($3) and d.work = 'queued'
                 and exists (select from dispatch x where x.id = $1 and x.token = $2)
-                and (n.id is null or (n.state = 'waiting' and n.step = d.step
-                                      and (n.valid_until is null or n.valid_until > $6)))
+                and (d.valid_until is null or d.valid_until > $6)
+                and (n.id is null or (n.state = 'waiting' and n.step = d.step))
                 and (d.step = 0 or n.id is null
                      or coalesce(unmerged_evidence_since(n.id, n.contact_id) < clock_timestamp() - interval '1 minute', true))
               order by d.id for update of d)

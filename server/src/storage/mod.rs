@@ -11,6 +11,7 @@ pub mod directory;
 pub mod dispatch;
 pub mod events;
 pub mod inbound;
+pub mod leader;
 pub mod outcomes;
 pub mod planning;
 pub mod plans;

@@ -77,8 +77,8 @@ pub async fn store(conn: &mut Conn, rows: &[OutcomeRow], now: DateTime<Utc>) -> 
                     generation, ask_at)),
            l as (
              select o.*, d.notification_id, d.attempts as n, d.attempt_started_at, d.send_group_id, d.channel_id, d.step,
-                    d.provider_id, d.evidence as was
-               from o join delivery d on d.id = o.id
+                    d.provider_id, d.evidence as was, $16::timestamptz - g.clock_shift as group_now
+               from o join delivery d on d.id = o.id join send_group g on g.id = d.send_group_id
               where d.work = 'sending' and d.token = o.token order by o.id for update of d),
            u as (
              update delivery d
@@ -89,7 +89,7 @@ pub async fn store(conn: &mut Conn, rows: &[OutcomeRow], now: DateTime<Utc>) -> 
                     evidence = greatest(d.evidence, l.evidence::delivery_evidence),
                     failures = d.failures + l.failure, throttles = d.throttles + l.throttle,
                     failure_class = coalesce(l.class, d.failure_class), failure_code = coalesce(l.code, d.failure_code),
-                    first_sent_at = coalesce(d.first_sent_at, case when l.evidence in ('sent', 'unknown') then $16::timestamptz end),
+                    first_sent_at = coalesce(d.first_sent_at, case when l.evidence in ('sent', 'unknown') then l.group_now end),
                     token = null, lease_until = null
                from l where d.id = l.id
              returning d.id, d.work, d.evidence, l.was, l.notification_id, l.n, l.attempt_started_at, l.send_group_id,

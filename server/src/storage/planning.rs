@@ -108,6 +108,8 @@ pub struct DeliveryRow {
     pub address_id: Option<i64>,
     /// Why it is skipped; none when it is queued.
     pub skipped: Option<String>,
+    /// Past this it is not put on the wire.
+    pub valid_until: Option<DateTime<Utc>>,
 }
 
 /// Inserts deliveries and their events. A step that stands already (two deciders met) is left as it is; comes back with what was
@@ -124,14 +126,17 @@ pub async fn insert_deliveries(conn: &mut Conn, rows: &[DeliveryRow], now: DateT
     let channels: Vec<Option<i32>> = rows.iter().map(|r| r.channel_id).collect();
     let addresses: Vec<Option<i64>> = rows.iter().map(|r| r.address_id).collect();
     let skipped: Vec<Option<&str>> = rows.iter().map(|r| r.skipped.as_deref()).collect();
+    let valid: Vec<Option<DateTime<Utc>>> = rows.iter().map(|r| r.valid_until).collect();
     let inserted = sqlx::query_scalar!(
         r#"with x as (select * from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::smallint[], $5::bigint[], $6::int[],
-                                           $7::bigint[], $8::text[])
-                        as x(id, notification_id, campaign_id, step, send_group_id, channel_id, address_id, skipped)),
+                                           $7::bigint[], $8::text[], $10::timestamptz[])
+                        as x(id, notification_id, campaign_id, step, send_group_id, channel_id, address_id, skipped,
+                             valid_until)),
            u as (
-             insert into delivery (id, notification_id, step, send_group_id, channel_id, address_id, work, reason, created_at)
+             insert into delivery (id, notification_id, step, send_group_id, channel_id, address_id, work, reason, valid_until,
+                                   created_at)
              select id, notification_id, step, send_group_id, channel_id, address_id,
-                    case when skipped is null then 'queued' else 'skipped' end::delivery_work, skipped, $9
+                    case when skipped is null then 'queued' else 'skipped' end::delivery_work, skipped, valid_until, $9
                from x on conflict (notification_id, step) where notification_id is not null do nothing
              returning id, step, channel_id, work, reason),
            e as (
@@ -148,7 +153,8 @@ pub async fn insert_deliveries(conn: &mut Conn, rows: &[DeliveryRow], now: DateT
         &channels as &[Option<i32>],
         &addresses as &[Option<i64>],
         &skipped as &[Option<&str>],
-        now
+        now,
+        &valid as &[Option<DateTime<Utc>>]
     )
     .fetch_all(conn)
     .await?;
@@ -345,4 +351,55 @@ pub async fn cancel_queued(
     .fetch_one(conn)
     .await?;
     Ok(u64::try_from(done.n).unwrap_or_default())
+}
+
+/// People to be put on call lists.
+#[derive(Debug, Clone)]
+pub struct CallListEntryRow {
+    /// The list, by its slug.
+    pub call_list: String,
+    /// The notification that no channel could end.
+    pub notification_id: Uuid,
+    /// The person to call.
+    pub contact_id: i64,
+}
+
+/// Puts people on call lists, each notification once. A list that does not stand any more takes nobody.
+///
+/// # Errors
+/// What storage says.
+pub async fn enter_call_lists(conn: &mut Conn, rows: &[CallListEntryRow], now: DateTime<Utc>) -> Result<u64> {
+    let lists: Vec<&str> = rows.iter().map(|r| r.call_list.as_str()).collect();
+    let notifications: Vec<Uuid> = rows.iter().map(|r| r.notification_id).collect();
+    let contacts: Vec<i64> = rows.iter().map(|r| r.contact_id).collect();
+    let done = sqlx::query!(
+        r#"insert into call_list_entry (call_list_id, notification_id, contact_id, created_at)
+           select l.id, x.notification_id, x.contact_id, $4
+             from unnest($1::text[], $2::uuid[], $3::bigint[]) as x(slug, notification_id, contact_id)
+             join call_list l on l.slug = x.slug
+           on conflict (notification_id) do nothing"#,
+        &lists as &[&str],
+        &notifications,
+        &contacts,
+        now
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// Takes people off call lists that were not mailed yet: they answered, or were reached.
+///
+/// # Errors
+/// What storage says.
+pub async fn leave_call_lists(conn: &mut Conn, notifications: &[Uuid], now: DateTime<Utc>) -> Result<u64> {
+    let done = sqlx::query!(
+        r#"update call_list_entry set withdrawn_at = $2
+            where notification_id = any($1) and mailed_in is null and withdrawn_at is null"#,
+        notifications,
+        now
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
 }

@@ -1,0 +1,45 @@
+//! Leadership: one process at a time for the work that must not be done twice at once, held by a session advisory lock that dies
+//! with its connection.
+
+use sqlx::{Connection, PgConnection, Postgres, pool::PoolConnection};
+
+use super::{Db, Result};
+
+/// The first half of every advisory lock key of ours, so that they can be told from others' in `pg_locks`.
+pub const LOCK_NAMESPACE: i32 = 0x5357_4244; // "SWBD"
+
+/// A lock that this process holds, and the connection that holds it.
+#[derive(Debug)]
+pub struct Leadership {
+    conn: PgConnection,
+}
+
+impl Leadership {
+    /// Tries to become the leader of `role`. `None`: another process is.
+    ///
+    /// # Errors
+    /// What storage says.
+    pub async fn try_acquire(db: &Db, role: i32) -> Result<Option<Self>> {
+        let pooled: PoolConnection<Postgres> = db.conn().await?;
+        // Taken out of the pool: the lock lives as long as this connection, and dies with it.
+        let mut conn = pooled.detach();
+        let taken = sqlx::query_scalar!(r#"select pg_try_advisory_lock($1, $2) as "taken!""#, LOCK_NAMESPACE, role)
+            .fetch_one(&mut conn)
+            .await?;
+        if taken {
+            return Ok(Some(Self { conn }));
+        }
+        let _ = conn.close().await;
+        Ok(None)
+    }
+
+    /// Whether the lock is still held: the connection that holds it answers.
+    pub async fn still_held(&mut self) -> bool {
+        self.conn.ping().await.is_ok()
+    }
+
+    /// The connection that holds the lock, for the leader's own transactions: if it dies, they die with it.
+    pub const fn conn(&mut self) -> &mut PgConnection {
+        &mut self.conn
+    }
+}
