@@ -25,6 +25,9 @@ create table channel_provider (
   connector     text not null,
   settings      jsonb not null,                                -- secrets are named (..._env, ..._file), never held
   enabled       boolean not null default true,
+  rate_per_second double precision check (rate_per_second > 0),      -- null: the connector's default
+  in_flight     int check (in_flight between 1 and 1000),            -- open calls at once; null: the connector's default
+  timeout_ms    int check (timeout_ms between 1000 and 120000),      -- of one call; null: the connector's default
   open_until    timestamptz,                                   -- machine time: the circuit breaker is open until then
   last_error    text,
   last_error_at timestamptz,
@@ -35,6 +38,7 @@ create table template (
   id           bigint generated always as identity primary key,
   slug         text not null unique,
   display_name text not null default '',
+  description  text not null default '',
   latest       int not null default 0,                         -- number of the newest version
   version      int not null default 1,
   created_at   timestamptz not null,
@@ -42,7 +46,7 @@ create table template (
 );
 create table template_version (
   id          bigint generated always as identity primary key,
-  template_id bigint not null references template on delete cascade,
+  template_id bigint references template on delete set null,   -- null: its template was deleted; what is pinned to it goes on
   number      int not null,
   definition  jsonb not null,
   created_at  timestamptz not null,
@@ -53,6 +57,7 @@ create table policy (
   id           bigint generated always as identity primary key,
   slug         text not null unique,
   display_name text not null default '',
+  description  text not null default '',
   latest       int not null default 0,
   version      int not null default 1,
   created_at   timestamptz not null,
@@ -60,7 +65,7 @@ create table policy (
 );
 create table policy_version (
   id         bigint generated always as identity primary key,
-  policy_id  bigint not null references policy on delete cascade,
+  policy_id  bigint references policy on delete set null,      -- null: its policy was deleted
   number     int not null,
   definition jsonb not null,
   created_at timestamptz not null,
@@ -72,7 +77,7 @@ create table policy_version (
 create table plan (
   id                   bigint generated always as identity primary key,
   policy_version_id    bigint,                                 -- null: an inline policy of one send
-  definition           jsonb not null,                         -- the policy
+  definition           jsonb not null,                         -- the policy, with the template of each step filled in
   template_version_ids bigint[] not null,                      -- one a step; 0 where a step has none
   fingerprint          bytea not null unique,                  -- of the three above
   created_at           timestamptz not null

@@ -5,7 +5,11 @@ use std::sync::Arc;
 
 use crate::{clock::Clock, storage::Db, wake::Wake};
 
+pub mod directory;
 pub mod error;
+pub mod plans;
+pub mod policies;
+pub mod templates;
 
 pub use error::{Error, Result, Violation};
 
@@ -22,6 +26,10 @@ pub struct Context {
     pub wake: Wake,
     /// What the deployment has set.
     pub settings: Arc<Settings>,
+    /// The channels and their connectors, as they stand.
+    pub directory: directory::Directory,
+    /// The pinned plans, by id.
+    pub plans: plans::Plans,
 }
 
 /// The settings that use cases ask for; `config` fills them.
@@ -33,4 +41,6 @@ pub struct Settings {
     pub time_zone: chrono_tz::Tz,
     /// The country of phone numbers that name none (ISO 3166, such as `IN`); empty: a number must name its own.
     pub default_country: Option<String>,
+    /// When people are not to be disturbed, where a policy has no hours of its own.
+    pub quiet_hours: Vec<domain::fallback::QuietRule>,
 }

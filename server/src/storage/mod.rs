@@ -7,14 +7,17 @@
 pub mod conversations;
 pub mod db;
 pub mod deciding;
+pub mod directory;
 pub mod dispatch;
 pub mod events;
 pub mod inbound;
 pub mod leader;
 pub mod outcomes;
 pub mod planning;
+pub mod plans;
 pub mod receipts;
 pub mod recipients;
+pub mod templates;
 
 pub use db::{Conn, Db, Tx};
 

@@ -1,0 +1,99 @@
+//! All channels with their providers in one read, for the directory that every process keeps in memory.
+
+use chrono::{DateTime, Utc};
+use domain::channel::ChannelType;
+
+use super::{Conn, Result};
+
+/// A channel as it stands.
+#[derive(Debug, Clone)]
+pub struct ChannelRow {
+    /// Its key.
+    pub id: i32,
+    /// Its slug.
+    pub slug: String,
+    /// The medium.
+    pub channel_type: ChannelType,
+    /// Our own address on it.
+    pub service_identifier: String,
+    /// `enabled`, `disabled` or `parked`.
+    pub state: String,
+    /// Why it was parked.
+    pub state_reason: Option<String>,
+    /// Messages a second over all processes; none: as fast as the providers take them.
+    pub rate_per_second: Option<f64>,
+    /// Open calls at once; none: the connector's default.
+    pub in_flight: Option<i32>,
+}
+
+/// A provider as it stands.
+#[derive(Debug, Clone)]
+pub struct ProviderRow {
+    /// Its key.
+    pub id: i32,
+    /// Its channel.
+    pub channel_id: i32,
+    /// Its name in its channel.
+    pub name: String,
+    /// The kind of connector that speaks to it.
+    pub connector: String,
+    /// What was set for the connector.
+    pub settings: serde_json::Value,
+    /// Whether it may be used.
+    pub enabled: bool,
+    /// Messages a second that it takes; none: the connector's default.
+    pub rate_per_second: Option<f64>,
+    /// Open calls at once; none: the connector's default.
+    pub in_flight: Option<i32>,
+    /// How long a call may take, in milliseconds; none: the connector's default.
+    pub timeout_ms: Option<i32>,
+    /// Machine time until which its circuit breaker is open.
+    pub open_until: Option<DateTime<Utc>>,
+}
+
+/// Everything that stands, by slug, each channel's providers in the order of preference; with Postgres's machine time, against
+/// which the breakers are read.
+#[derive(Debug, Clone)]
+pub struct Directory {
+    /// The channels, by slug.
+    pub channels: Vec<ChannelRow>,
+    /// The providers, by channel and position.
+    pub providers: Vec<ProviderRow>,
+    /// Machine time of the read.
+    pub read_at: DateTime<Utc>,
+}
+
+/// Reads the whole directory; a deployment has some dozens of channels.
+///
+/// # Errors
+/// What storage says.
+pub async fn load(conn: &mut Conn) -> Result<Directory> {
+    let read_at = sqlx::query_scalar!(r#"select clock_timestamp() as "now!""#).fetch_one(&mut *conn).await?;
+    let rows = sqlx::query!(
+        r#"select id, slug, channel_type, service_identifier, state::text as "state!", state_reason, rate_per_second, in_flight
+             from channel order by slug"#
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    let mut channels = Vec::with_capacity(rows.len());
+    for r in rows {
+        channels.push(ChannelRow {
+            id: r.id,
+            slug: r.slug,
+            channel_type: r.channel_type.parse()?,
+            service_identifier: r.service_identifier,
+            state: r.state,
+            state_reason: r.state_reason,
+            rate_per_second: r.rate_per_second,
+            in_flight: r.in_flight,
+        });
+    }
+    let providers = sqlx::query_as!(
+        ProviderRow,
+        r#"select id, channel_id, name, connector, settings, enabled, rate_per_second, in_flight, timeout_ms, open_until
+             from channel_provider order by channel_id, position, id"#
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(Directory { channels, providers, read_at })
+}
