@@ -53,7 +53,7 @@ pub async fn decide_about(
     let unmerged = deciding::unmerged_for(conn, &ids).await?;
     let clocks = deciding::clocks(conn, &ids, now).await?;
     let contacts: Vec<i64> = locked.iter().map(|n| n.contact_id).collect();
-    let snapshot = context.directory.snapshot().await?;
+    let snapshot = context.directory.snapshot(&context.side).await?;
     let mut batch = Batch {
         context,
         page: Page::load(context, snapshot, conn, &contacts).await?,

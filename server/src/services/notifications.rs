@@ -59,16 +59,12 @@ pub struct Begun {
 ///
 /// # Errors
 /// What storage says; nothing is half-done, because the transaction is the caller's.
-pub async fn begin(
-    context: &Context,
-    conn: &mut Conn,
-    items: &[NewNotification],
-) -> Result<Vec<Begun>> {
+pub async fn begin(context: &Context, conn: &mut Conn, items: &[NewNotification]) -> Result<Vec<Begun>> {
     if items.is_empty() {
         return Ok(Vec::new());
     }
     let contacts: Vec<i64> = items.iter().map(|item| item.contact_id).collect();
-    let mut page = Page::load(context, context.directory.snapshot().await?, conn, &contacts).await?;
+    let mut page = Page::load(context, context.directory.snapshot(&context.side).await?, conn, &contacts).await?;
     let now = page.now();
     let (mut rows, mut begun) = (Vec::with_capacity(items.len()), Vec::with_capacity(items.len()));
     for item in items {

@@ -11,13 +11,14 @@ use chrono::{DateTime, Duration, Utc};
 use chrono_tz::Tz;
 use domain::{
     channel::{ChannelType, Lane},
-    consent::Consent,
+    consent::{self, Consent},
     fallback::{
-        AddressFacts, ChannelFacts, Entered, Entry, RecipientFacts, Then, enter,
+        AddressFacts, ChannelFacts, Entered, Entry, QuietRule, RecipientFacts, Then, enter,
         policy::{Policy, Target},
     },
     locale::Locale,
     notification::{Reason, State},
+    quiet_hours::Window,
 };
 use uuid::Uuid;
 
@@ -85,6 +86,7 @@ pub struct Page {
     now: DateTime<Utc>,
     zone: Tz,
     snapshot: Arc<Snapshot>,
+    quiet_hours: Vec<QuietRule>,
     recipients: HashMap<i64, RecipientRow>,
     facts: HashMap<i64, ChannelFacts>,
     groups: HashMap<(Option<i64>, i32, Lane), i64>,
@@ -99,16 +101,12 @@ impl Page {
     ///
     /// # Errors
     /// What storage says.
-    pub async fn load(
-        context: &Context,
-        snapshot: Arc<Snapshot>,
-        conn: &mut Conn,
-        contacts: &[i64],
-    ) -> Result<Self> {
+    pub async fn load(context: &Context, snapshot: Arc<Snapshot>, conn: &mut Conn, contacts: &[i64]) -> Result<Self> {
         Ok(Self {
             now: context.clock.now(),
             zone: context.settings.time_zone,
             snapshot,
+            quiet_hours: context.settings.quiet_hours.clone(),
             recipients: recipients::load(conn, contacts).await?,
             facts: HashMap::new(),
             groups: HashMap::new(),
@@ -140,6 +138,7 @@ impl Page {
             return Ok(ended(State::Skipped, subject.from_step, Reason::NoAddress));
         };
         let recipient = recipient_facts(recipient, self.zone, &self.snapshot, &subject.variables);
+        let now = self.now;
         let facts = self.channel_facts(&subject.plan);
         let entry = Entry {
             from_step: usize::try_from(subject.from_step).unwrap_or_default(),
@@ -148,7 +147,7 @@ impl Page {
             valid_until: subject.valid_until,
             planned_at: subject.planned_at,
             because: subject.because,
-            now: self.now,
+            now,
         };
         let entered = enter(&subject.plan.policy, &recipient, facts, &entry);
         self.note(conn, subject, entered).await
@@ -198,10 +197,11 @@ impl Page {
     }
 
     fn channel_facts(&mut self, plan: &PinnedPlan) -> &ChannelFacts {
-        let (snapshot, now) = (&self.snapshot, self.now);
-        self.facts.entry(plan.id).or_insert_with(|| ChannelFacts {
-            templates: plan.template_facts.clone(),
-            ..snapshot.channel_facts(now)
+        let (snapshot, quiet_hours, now) = (&self.snapshot, &self.quiet_hours, self.now);
+        self.facts.entry(plan.id).or_insert_with(|| {
+            let own = plan.quiet_hours.map(quiet_rules);
+            let templates = plan.template_facts.clone();
+            ChannelFacts { templates, ..snapshot.facts(own.as_deref().unwrap_or(quiet_hours), now) }
         })
     }
 
@@ -285,13 +285,13 @@ impl Page {
     }
 
     fn channel_of(&self, policy: &Policy, step: i16) -> Option<(i32, ChannelType)> {
-        let channels = self.snapshot.channels();
+        let channels = &self.snapshot.channels;
         let of_step = policy.steps.get(usize::try_from(step).ok()?).and_then(|step| match &step.target {
-            Target::Channel(slug) => channels.iter().find(|c| c.slug == *slug),
-            Target::ChannelType(channel_type) => channels.iter().find(|c| c.channel_type == *channel_type),
+            Target::Channel(slug) => channels.iter().find(|c| c.row.slug == *slug),
+            Target::ChannelType(channel_type) => channels.iter().find(|c| c.row.channel_type == *channel_type),
             Target::CallList(_) => None,
         });
-        of_step.or_else(|| channels.first()).map(|c| (c.id, c.channel_type))
+        of_step.or_else(|| channels.first()).map(|c| (c.row.id, c.row.channel_type))
     }
 
     async fn group(
@@ -305,15 +305,9 @@ impl Page {
         if let Some(id) = self.groups.get(&key) {
             return Ok(*id);
         }
-        let id = planning::send_group(
-            conn,
-            subject.campaign_id,
-            channel_id,
-            channel_type,
-            subject.lane,
-            subject.weight,
-        )
-        .await?;
+        let id =
+            planning::send_group(conn, subject.campaign_id, channel_id, channel_type, subject.lane, subject.weight)
+                .await?;
         self.groups.insert(key, id);
         Ok(id)
     }
@@ -323,18 +317,20 @@ fn ended(state: State, step: i16, reason: Reason) -> Placed {
     Placed { state, step, reason: Some(reason) }
 }
 
+/// A policy's own quiet hours hold on every channel type, for every purpose.
+fn quiet_rules(window: Window) -> Vec<QuietRule> {
+    let rule = |&channel_type| QuietRule { channel_type, purpose: consent::ALL.to_owned(), window };
+    ChannelType::ALL.iter().map(rule).collect()
+}
+
 /// Steps are at most 20.
 fn index(step: usize) -> i16 {
     i16::try_from(step).unwrap_or(i16::MAX)
 }
 
-fn recipient_facts(
-    row: &RecipientRow,
-    zone: Tz,
-    snapshot: &Snapshot,
-    variables: &serde_json::Value,
-) -> RecipientFacts {
-    let whatsapp = |channel: i32| snapshot.channel(channel).is_some_and(|c| c.channel_type == ChannelType::Whatsapp);
+fn recipient_facts(row: &RecipientRow, zone: Tz, snapshot: &Snapshot, variables: &serde_json::Value) -> RecipientFacts {
+    let whatsapp =
+        |channel: i32| snapshot.channel(channel).is_some_and(|c| c.row.channel_type == ChannelType::Whatsapp);
     RecipientFacts {
         time_zone: row.time_zone.parse().unwrap_or(zone),
         locale: Locale::parse(&row.locale).ok(),

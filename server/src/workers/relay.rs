@@ -147,7 +147,7 @@ impl Relay {
         mut groups: Vec<WaitingGroup>,
         outstanding: i64,
     ) -> anyhow::Result<i64> {
-        let rate = self.context.directory.snapshot().await?.rate(channel_id);
+        let rate = self.context.directory.snapshot(&self.context.side).await?.rate(channel_id);
         let allowance = self.allowance(lane, channel_id, rate, outstanding);
         let Some(first) = groups.first() else { return Ok(0) };
         if allowance < 1.0 {
@@ -157,15 +157,9 @@ impl Relay {
         let turn = usize::try_from(self.turn.rem_euclid(i64::try_from(groups.len())?))?;
         groups.rotate_left(turn);
         let (ids, counts) = shares(&groups, allowance, chunk_size(lane, rate));
-        let chunks = dispatch::grant(
-            leadership.conn(),
-            queue.channel_type.as_str(),
-            lane,
-            &ids,
-            &counts,
-            BUS_LEASE_SECS,
-        )
-        .await?;
+        let chunks =
+            dispatch::grant(leadership.conn(), queue.channel_type.as_str(), lane, &ids, &counts, BUS_LEASE_SECS)
+                .await?;
         let deliveries: i64 = chunks.iter().map(|c| i64::from(c.size)).sum();
         if let Some(bucket) = self.buckets.get_mut(&channel_id) {
             bucket.tokens -= f64::from(i32::try_from(deliveries).unwrap_or(i32::MAX));
@@ -236,13 +230,7 @@ mod tests {
     use super::*;
 
     fn group(id: i64, weight: i32) -> WaitingGroup {
-        WaitingGroup {
-            send_group_id: id,
-            channel_id: 1,
-            channel_type: ChannelType::Sms,
-            lane: Lane::Bulk,
-            weight,
-        }
+        WaitingGroup { send_group_id: id, channel_id: 1, channel_type: ChannelType::Sms, lane: Lane::Bulk, weight }
     }
 
     #[test]
