@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use crate::{clock::Clock, storage::Db, wake::Wake};
 
+pub mod consents;
 pub mod deciding;
 pub mod directory;
 pub mod error;
 pub mod notifications;
+pub mod outcomes;
 pub mod planning;
 pub mod plans;
 pub mod policies;
