@@ -1,5 +1,5 @@
-//! Reads the contract's own descriptor set for the tests beside it: messages, methods, annotations, and the comment of every
-//! element. It judges nothing.
+//! Reads the contract's own descriptor set for the tests beside it: messages, methods, annotations, and the comment of
+//! every element. It judges nothing.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;

@@ -1,5 +1,6 @@
-//! Proves the rules that `README.md` promises on the contract's own descriptor set: every element is commented, and the habits
-//! of the AIPs hold everywhere. It knows no message by name, so a new service is held to the rules by being there.
+//! Proves the rules that `README.md` promises on the contract's own descriptor set: every element is commented, and the
+//! habits of the AIPs hold everywhere. It knows no message by name, so a new service is held to the rules by being
+//! there.
 #![cfg(test)]
 
 mod comments;
