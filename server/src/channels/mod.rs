@@ -13,6 +13,7 @@
 pub mod echo;
 pub mod forms;
 pub mod meaning;
+pub mod meta;
 pub mod registry;
 pub mod settings;
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use domain::channel::ChannelType;
 
 use super::{
-    Connector,
+    Connector, meta,
     settings::{ProviderSettings, SettingProblem, SettingSpec},
     twilio,
 };
@@ -29,7 +29,7 @@ pub struct ConnectorKind {
 }
 
 /// Every kind of connector, by name.
-pub const KINDS: &[ConnectorKind] = &[twilio::sms::KIND, twilio::voice::KIND];
+pub const KINDS: &[ConnectorKind] = &[meta::KIND, twilio::sms::KIND, twilio::voice::KIND];
 
 /// The kind of that name, if there is one.
 #[must_use]
