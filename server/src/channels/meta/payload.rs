@@ -125,10 +125,8 @@ fn list(label: Option<&str>, choices: &[Choice]) -> Result<(&'static str, Value)
 }
 
 fn media(mime_type: &str, reference: &str, caption: Option<&str>, file_name: Option<&str>) -> Value {
-    let kind = match mime_type.split('/').next() {
-        Some(kind @ ("image" | "video" | "audio")) => kind,
-        _ => "document",
-    };
+    let major = mime_type.split('/').next().unwrap_or_default();
+    let kind = ["image", "video", "audio"].into_iter().find(|kind| *kind == major).unwrap_or("document");
     let key = if reference.starts_with("https://") { "link" } else { "id" };
     let mut file = json!({key: reference});
     if let Some(caption) = caption.filter(|_| kind != "audio") {
