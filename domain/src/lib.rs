@@ -15,6 +15,7 @@ pub use codes::UnknownCode;
 pub mod address;
 pub mod channel;
 pub mod delivery;
+pub mod filter;
 pub mod locale;
 pub mod mapping;
 pub mod message;

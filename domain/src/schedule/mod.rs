@@ -58,7 +58,7 @@ pub struct Spec {
 pub enum When {
     /// Again and again.
     Cron {
-        /// Five to seven fields: [second] minute hour day-of-month month day-of-week [year]. As in POSIX a day fires when its
+        /// Five to seven fields: `[second] minute hour day-of-month month day-of-week [year]`. As in POSIX a day fires when its
         /// day of month or its day of week matches, unless one of the two is `*`.
         expression: String,
         /// The IANA time zone of the expression.

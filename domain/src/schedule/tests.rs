@@ -174,7 +174,7 @@ fn faults_are_named_with_their_field() {
 #[test]
 fn frequent_schedules_are_warned_of() {
     let now = utc("2026-11-20 10:00");
-    assert_eq!(cron("* * * * * *", "UTC").warnings(now)[0].description.contains("every 1 s"), true);
+    assert!(cron("* * * * * *", "UTC").warnings(now)[0].description.contains("every 1 s"));
     assert_eq!(cron("*/9 * * * * *", "UTC").warnings(now).len(), 1, "54 to 60 is six seconds");
     assert_eq!(cron("*/10 * * * * *", "UTC").warnings(now), []);
     assert_eq!(cron("* * * * *", "UTC").warnings(now), []);
