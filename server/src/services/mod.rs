@@ -14,7 +14,9 @@ pub mod outcomes;
 pub mod planning;
 pub mod plans;
 pub mod policies;
+pub mod rendering;
 pub mod templates;
+pub mod unsubscribe;
 
 pub use error::{Error, Result, Violation};
 
