@@ -221,6 +221,17 @@ fn nobody_reached_ends_on_the_call_list_or_exhausted() {
 }
 
 #[test]
+fn an_end_is_skipped_or_exhausted_by_whether_anything_was_sent() {
+    let exhausted = Then::Exhausted { reason: Reason::OptedOut };
+    assert_eq!(exhausted.ends(false), Some((Event::NothingApplies, Reason::OptedOut)));
+    assert_eq!(exhausted.ends(true), Some((Event::StepsUsedUp, Reason::OptedOut)));
+    let list = Then::CallList { step: 3, call_list: "office".into() };
+    assert_eq!(list.ends(false), Some((Event::StepsUsedUp, Reason::OnCallList)));
+    assert_eq!(Then::Expired.ends(true), Some((Event::ValidityPassed, Reason::ValidityPassed)));
+    assert_eq!(world().enter().then.ends(false), None);
+}
+
+#[test]
 fn quiet_hours_defer_in_the_contacts_zone() {
     let mut world = world();
     world.quiet(ChannelType::Whatsapp, "*", "21:00-09:00");
@@ -267,7 +278,8 @@ fn what_is_no_longer_valid_is_expired() {
 
 #[test]
 fn languages_go_from_the_contacts_own_to_the_templates_default() {
-    let cases: [(Option<&str>, &[&str], Result<&str, Reason>); 7] = [
+    type Case = (Option<&'static str>, &'static [&'static str], Result<&'static str, Reason>);
+    let cases: [Case; 7] = [
         (Some("hi-IN"), &["en", "hi", "hi-IN"], Ok("hi-IN")),
         (Some("hi-IN"), &["en", "hi"], Ok("hi")),
         (Some("hi-IN"), &["en", "ta"], Ok("en")),
