@@ -13,6 +13,9 @@ pub enum Error {
     /// The database cannot be reached, or the connection was lost; worth another try.
     #[error("the source cannot be reached: {0}")]
     Unreachable(#[source] sqlx::Error),
+    /// An answer that this crate does not understand: a defect, or a capture schema that was changed by hand.
+    #[error("unexpected answer of the source: {0}")]
+    Unexpected(#[source] sqlx::Error),
     /// The server is older than capture needs (13, for `xid8`).
     #[error("the source runs PostgreSQL {0}; capture needs 13 or newer")]
     TooOld(String),
@@ -158,7 +161,16 @@ impl Error {
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
         let Some(refusal) = error.as_database_error().and_then(|error| error.try_downcast_ref::<PgDatabaseError>()) else {
-            return Self::Unreachable(error);
+            return match error {
+                sqlx::Error::ColumnDecode { .. }
+                | sqlx::Error::ColumnNotFound(_)
+                | sqlx::Error::ColumnIndexOutOfBounds { .. }
+                | sqlx::Error::RowNotFound
+                | sqlx::Error::Decode(_)
+                | sqlx::Error::Encode(_)
+                | sqlx::Error::TypeNotFound { .. } => Self::Unexpected(error),
+                error => Self::Unreachable(error),
+            };
         };
         // 08 connection, 57P0x shutdown, 53 resources: the server's state, not the statement's fault.
         if ["08", "57P", "53"].iter().any(|class| refusal.code().starts_with(class)) {
