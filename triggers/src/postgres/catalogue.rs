@@ -6,7 +6,7 @@ use serde::Serialize;
 use sqlx::PgConnection;
 use sqlx::Row;
 
-use super::names::{quote_identifier, TableName};
+use super::names::{TableName, quote_identifier};
 use super::{CaptureSchema, Error, MissingPrivilege};
 
 /// The oldest server with `xid8` and `pg_current_xact_id`.

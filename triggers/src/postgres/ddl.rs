@@ -4,7 +4,7 @@
 //! The functions' bodies are in `functions`; running the statements is `install`.
 
 use super::functions::Bodies;
-use super::names::{quote_identifier, quote_literal, text_array, LockPurpose, LOCK_CLASS};
+use super::names::{LOCK_CLASS, LockPurpose, quote_identifier, quote_literal, text_array};
 use super::watch::{Form, Watch};
 use super::{CaptureSchema, Error, Table};
 use crate::{Operation, WatchId};
@@ -122,12 +122,14 @@ pub(crate) fn detach_statements(schema: &CaptureSchema, watch: WatchId) -> Resul
 }
 
 fn drop_functions(schema: &CaptureSchema, watch: WatchId) -> impl Iterator<Item = Statement> {
-    ["row", "insert", "update", "delete"].map(|suffix| {
-        Statement::new(
-            "With the function go the triggers that call it, wherever their table is now",
-            format!("drop function if exists {}() cascade", schema.own(&format!("watch_{watch}_{suffix}"))),
-        )
-    }).into_iter()
+    ["row", "insert", "update", "delete"]
+        .map(|suffix| {
+            Statement::new(
+                "With the function go the triggers that call it, wherever their table is now",
+                format!("drop function if exists {}() cascade", schema.own(&format!("watch_{watch}_{suffix}"))),
+            )
+        })
+        .into_iter()
 }
 
 /// The name of the trigger of one operation on the user's table.
@@ -242,11 +244,7 @@ fn shared_objects(schema: &CaptureSchema) -> Vec<Statement> {
         ),
         Statement::new(
             "Owner only, as the schema",
-            format!(
-                "revoke all on function {}(), {}(bigint, text, text) from public",
-                own("is_full"),
-                own("note_gap")
-            ),
+            format!("revoke all on function {}(), {}(bigint, text, text) from public", own("is_full"), own("note_gap")),
         ),
     ]
 }

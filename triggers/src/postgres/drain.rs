@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{watch, Notify};
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::health::{SourceHealth, SourceState};
@@ -162,7 +162,12 @@ impl Consumer {
         outcome
     }
 
-    async fn lead(&self, session: &mut Session<'_>, cancel: &CancellationToken, failures: &mut u32) -> Result<(), Failure> {
+    async fn lead(
+        &self,
+        session: &mut Session<'_>,
+        cancel: &CancellationToken,
+        failures: &mut u32,
+    ) -> Result<(), Failure> {
         while !cancel.is_cancelled() {
             if !session.try_lead().await? {
                 self.health.state(SourceState::Standby);

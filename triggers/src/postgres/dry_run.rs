@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use super::expression::check_expression;
 use super::functions::project;
-use super::{catalogue, Error, MissingPrivilege, Watch};
+use super::{Error, MissingPrivilege, Watch, catalogue};
 use crate::Operation;
 
 /// What a dry run shows.
@@ -54,7 +54,11 @@ pub async fn dry_run(
         Error::Refused { code, .. } if code == "42501" => denied(watch),
         Error::Refused { code, message, position } => {
             let inside = |at: &usize| (1..=filter.chars().count()).contains(at);
-            Error::Refused { code, message, position: position.and_then(|at| at.checked_sub(head.chars().count())).filter(inside) }
+            Error::Refused {
+                code,
+                message,
+                position: position.and_then(|at| at.checked_sub(head.chars().count())).filter(inside),
+            }
         }
         error => error,
     })?;

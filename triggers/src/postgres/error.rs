@@ -88,7 +88,9 @@ pub enum Error {
     #[error("watch {0} is installed already with another definition; replace it instead")]
     AlreadyInstalled(i64),
     /// The table, or the outbox, was locked by others for longer than `lock_timeout`; nothing was changed, try again.
-    #[error("the table is in use: its lock was not free within {wait_ms} ms; nothing was changed, try again in a quiet moment")]
+    #[error(
+        "the table is in use: its lock was not free within {wait_ms} ms; nothing was changed, try again in a quiet moment"
+    )]
     Busy {
         /// How long it waited.
         wait_ms: u64,
@@ -160,7 +162,8 @@ impl Error {
 
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
-        let Some(refusal) = error.as_database_error().and_then(|error| error.try_downcast_ref::<PgDatabaseError>()) else {
+        let Some(refusal) = error.as_database_error().and_then(|error| error.try_downcast_ref::<PgDatabaseError>())
+        else {
             return match error {
                 sqlx::Error::ColumnDecode { .. }
                 | sqlx::Error::ColumnNotFound(_)

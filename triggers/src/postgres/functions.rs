@@ -3,7 +3,7 @@
 //! Columns are read by name from `to_jsonb(row)`: a column that was renamed or dropped is a missing key, never an error of the
 //! user's write. `n.*` is written where a column named like the alias would otherwise be taken for the row.
 
-use super::names::{quote_literal, text_array, LockPurpose, LOCK_CLASS};
+use super::names::{LOCK_CLASS, LockPurpose, quote_literal, text_array};
 use super::watch::Watch;
 use super::{CaptureSchema, Table};
 use crate::{CaptureFault, GapReason, Operation};
@@ -90,7 +90,11 @@ impl<'a> Bodies<'a> {
     }
 
     fn kept_or_cut(&self, doc: &str) -> String {
-        format!("case when pg_column_size({doc}) > {} then {} else {doc} end", self.schema.max_row_bytes, keys(doc, self.key))
+        format!(
+            "case when pg_column_size({doc}) > {} then {} else {doc} end",
+            self.schema.max_row_bytes,
+            keys(doc, self.key)
+        )
     }
 
     /// The sleep handshake. A shared lock that is granted means that the consumer is awake, and keeps it from falling asleep

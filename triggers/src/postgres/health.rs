@@ -97,7 +97,8 @@ impl SourceHealth {
     /// Whether a person should look: rows are not captured, or not taken.
     #[must_use]
     pub fn needs_attention(&self) -> bool {
-        let stuck = matches!(self.state, SourceState::BackingOff { .. } | SourceState::Unwatched | SourceState::Forgotten);
+        let stuck =
+            matches!(self.state, SourceState::BackingOff { .. } | SourceState::Unwatched | SourceState::Forgotten);
         stuck || self.outbox_full || !self.trigger_faults.is_empty() || self.gaps.iter().any(|gap| gap.until.is_none())
     }
 }

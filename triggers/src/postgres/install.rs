@@ -3,7 +3,7 @@
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use super::ddl::{self, Statement};
-use super::{catalogue, CaptureSchema, Error, Table, Watch};
+use super::{CaptureSchema, Error, Table, Watch, catalogue};
 use crate::WatchId;
 
 /// Installs the capture of a watch in one transaction. Installing the same definition again changes nothing.
@@ -108,7 +108,11 @@ async fn run(
             return Err(explain(schema, statement, error));
         }
     }
-    if keep { transaction.commit().await? } else { transaction.rollback().await? }
+    if keep {
+        transaction.commit().await?
+    } else {
+        transaction.rollback().await?
+    }
     Ok(())
 }
 
@@ -116,9 +120,11 @@ async fn run(
 fn explain(schema: &CaptureSchema, statement: &Statement, error: sqlx::Error) -> Error {
     match (Error::from(error), statement.condition) {
         (Error::Refused { code, .. }, _) if code == "55P03" => Error::Busy { wait_ms: schema.lock_timeout_ms },
-        (Error::Refused { message, position, .. }, Some((operation, before))) => {
-            Error::BadCondition { operation, message, position: position.and_then(|at| at.checked_sub(before)).filter(|at| *at > 0) }
-        }
+        (Error::Refused { message, position, .. }, Some((operation, before))) => Error::BadCondition {
+            operation,
+            message,
+            position: position.and_then(|at| at.checked_sub(before)).filter(|at| *at > 0),
+        },
         (error, _) => error,
     }
 }

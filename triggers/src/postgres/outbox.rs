@@ -202,7 +202,12 @@ impl Outbox {
     }
 
     /// Deletes some rows that became visible between two snapshots; says whether there may be more.
-    pub(crate) async fn sweep(&self, conn: &mut PgConnection, from: &Snapshot, taken: &Snapshot) -> Result<bool, Error> {
+    pub(crate) async fn sweep(
+        &self,
+        conn: &mut PgConnection,
+        from: &Snapshot,
+        taken: &Snapshot,
+    ) -> Result<bool, Error> {
         let ((xmax, open), (end, out)) = (bounds(from), bounds(taken));
         let query = sqlx::query(AssertSqlSafe(self.sweep.clone())).bind(xmax).bind(open).bind(end).bind(out);
         Ok(query.execute(conn).await?.rows_affected() >= SWEEP)

@@ -49,7 +49,10 @@ pub async fn describe(conn: &mut PgConnection, query: &AudienceQuery) -> Result<
         Ok(statement
             .columns()
             .iter()
-            .map(|column| ResultColumn { name: column.name().to_owned(), type_name: column.type_info().name().to_owned() })
+            .map(|column| ResultColumn {
+                name: column.name().to_owned(),
+                type_name: column.type_info().name().to_owned(),
+            })
             .collect::<Vec<_>>())
     }
     .await;
@@ -92,16 +95,24 @@ impl Pages {
     pub async fn open(source: &Source, query: &AudienceQuery) -> Result<Self, Error> {
         let mut conn = source.connect().await?;
         let columns = describe(&mut conn, query).await?;
-        let head = "declare switchboard_audience no scroll cursor with hold for select to_jsonb(audience.*) from (\n";
+        let head = "declare switchboard_audience scroll cursor with hold for select to_jsonb(audience.*) from (\n";
         let sql = format!("{head}{}\n) as audience", statement(&query.sql)?);
         let mut transaction = conn.begin().await?;
         let outcome = async {
             begin_as(&mut transaction, query).await?;
             sqlx::query(AssertSqlSafe(sql)).persistent(false).execute(&mut *transaction).await?;
+            // Run it to its end here: a held cursor is filled at the commit, where no statement timeout holds.
+            sqlx::query("move forward all from switchboard_audience")
+                .persistent(false)
+                .execute(&mut *transaction)
+                .await?;
+            sqlx::query("move absolute 0 from switchboard_audience")
+                .persistent(false)
+                .execute(&mut *transaction)
+                .await?;
             Ok(())
         }
         .await;
-        // Committing runs the statement to its end: a held cursor is filled here.
         let outcome = match outcome {
             Ok(()) => transaction.commit().await.map_err(Error::from),
             Err(error) => {
@@ -147,7 +158,10 @@ fn statement(sql: &str) -> Result<&str, Error> {
     if text.len() > LONGEST {
         return Err(Error::Invalid { field: "sql", problem: format!("is longer than {LONGEST} bytes") });
     }
-    if first.starts_with("--") || first.starts_with("/*") || ["select", "with", "values", "table"].contains(&word.as_str()) {
+    if first.starts_with("--")
+        || first.starts_with("/*")
+        || ["select", "with", "values", "table"].contains(&word.as_str())
+    {
         return Ok(text);
     }
     Err(Error::NotReadOnly(format!("an audience is one SELECT; this begins with {word:?}")))

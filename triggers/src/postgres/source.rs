@@ -5,7 +5,7 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions, Connection};
 
 use super::Error;
-use super::names::{check_identifier, lock_key, LockPurpose};
+use super::names::{LockPurpose, check_identifier, lock_key};
 use crate::SourceId;
 
 /// A Postgres database that is watched. Connections are direct, not through a pooler in transaction mode: listening and

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::expression::check_expression;
-use super::names::{check_identifier, TableName};
+use super::names::{TableName, check_identifier};
 use super::{Error, Table};
 use crate::{Operation, WatchId};
 

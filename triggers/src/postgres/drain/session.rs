@@ -7,8 +7,9 @@ use sqlx::postgres::{PgListener, PgPoolOptions};
 use sqlx::{Acquire, ConnectOptions, Connection, PgConnection, PgPool};
 use tokio_util::sync::CancellationToken;
 
-use super::super::names::{LockPurpose, LOCK_CLASS};
-use super::super::outbox::{Captured, Outbox, HELD};
+use super::super::health::SourceState;
+use super::super::names::{LOCK_CLASS, LockPurpose};
+use super::super::outbox::{Captured, HELD, Outbox};
 use super::super::{Error, Source};
 use super::{ConsumerSettings, Failure, Health};
 use crate::{Batch, Cursor, Position, Sink, Snapshot};
@@ -99,6 +100,7 @@ impl<'a> Session<'a> {
         if self.asleep {
             self.lock("select pg_advisory_unlock($1, $2)", LockPurpose::Sleep).await?;
             self.asleep = false;
+            self.health.state(SourceState::Draining);
         }
         Ok(())
     }
@@ -229,25 +231,20 @@ pub(super) async fn timed<T>(limit: Duration, work: impl Future<Output = Result<
 /// A pool of the one connection: sqlx's listener wants one.
 async fn connect(source: &Source, settings: &ConsumerSettings) -> Result<PgPool, Error> {
     let timeout = settings.statement_timeout.as_millis().to_string();
-    let options = source
-        .options
-        .clone()
-        .application_name("switchboard-capture")
-        .disable_statement_logging()
-        .options([
-            // A sleeper whose host vanished must not keep the lock: every commit of the users would notify.
-            ("tcp_keepalives_idle", "5"),
-            ("tcp_keepalives_interval", "2"),
-            ("tcp_keepalives_count", "3"),
-            ("tcp_user_timeout", "10s"),
-            // The outbox is small when plans are made and may be large when they are used.
-            ("enable_seqscan", "off"),
-            ("enable_sort", "off"),
-            ("jit", "off"),
-            ("statement_timeout", timeout.as_str()),
-            ("lock_timeout", "10s"),
-            ("idle_in_transaction_session_timeout", "60s"),
-        ]);
+    let options = source.options.clone().application_name("switchboard-capture").disable_statement_logging().options([
+        // A sleeper whose host vanished must not keep the lock: every commit of the users would notify.
+        ("tcp_keepalives_idle", "5"),
+        ("tcp_keepalives_interval", "2"),
+        ("tcp_keepalives_count", "3"),
+        ("tcp_user_timeout", "10s"),
+        // The outbox is small when plans are made and may be large when they are used.
+        ("enable_seqscan", "off"),
+        ("enable_sort", "off"),
+        ("jit", "off"),
+        ("statement_timeout", timeout.as_str()),
+        ("lock_timeout", "10s"),
+        ("idle_in_transaction_session_timeout", "60s"),
+    ]);
     let pool = PgPoolOptions::new()
         .max_connections(1)
         .acquire_timeout(CONNECT)

@@ -7,10 +7,10 @@ use sqlx::Acquire;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::super::health::SourceState;
 use super::super::Error;
-use super::session::{timed, Session};
+use super::super::health::SourceState;
 use super::Failure;
+use super::session::{Session, timed};
 
 /// The first pause while a writer's transaction is open.
 const SHORTEST_LOOK: Duration = Duration::from_millis(5);
