@@ -1,0 +1,8 @@
+//! Every handset behaviour, seen from outside: requests as a connector makes them, webhooks as a server receives them.
+//!
+//! `receiver` is a small webhook server in this process that checks each signature; one file for each channel.
+
+mod faults;
+mod receiver;
+mod sms;
+mod whatsapp;
