@@ -45,9 +45,9 @@ mod tests {
         [
             ("To", "+18005551212"),
             ("CallSid", "CA1234567890ABCDE"),
-            ("Caller", "+14158675310"),
+            ("Caller", "+14158675309"),
             ("Digits", "1234"),
-            ("From", "+14158675310"),
+            ("From", "+14158675309"),
         ]
         .map(|(k, v)| (k.to_owned(), v.to_owned()))
         .to_vec()

@@ -87,7 +87,8 @@ pub(crate) fn check(body: &Value, templates: &[MetaTemplate]) -> Result<Checked,
         )));
     }
     let content = &body[kind];
-    if !content.is_object() && !(kind == "contacts" && content.is_array()) {
+    let present = content.is_object() || (kind == "contacts" && content.is_array());
+    if !present {
         return Err(MetaError::field(format!("The parameter {kind} is required for a message of type {kind}.")));
     }
     let (body, choices) = match kind {

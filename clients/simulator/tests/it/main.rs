@@ -2,7 +2,9 @@
 //!
 //! `receiver` is a small webhook server in this process that checks each signature; one file for each channel.
 
+mod control;
 mod faults;
 mod receiver;
 mod sms;
+mod voice;
 mod whatsapp;

@@ -16,6 +16,7 @@ use simulator::{Config, Simulator, signature};
 #[derive(Debug, Clone)]
 pub struct Arrived {
     pub path: String,
+    pub query: String,
     pub method: Method,
     /// Form parameters (of the body, or of the query for GET).
     pub form: BTreeMap<String, String>,
@@ -164,7 +165,13 @@ async fn receive(State(shared): State<Shared>, method: Method, uri: Uri, headers
         return form["hub.challenge"].clone().into_response();
     }
     let json = serde_json::from_str(&text).unwrap_or_default();
-    inner.arrived.push(Arrived { path: uri.path().to_owned(), method, form, json });
+    inner.arrived.push(Arrived {
+        path: uri.path().to_owned(),
+        query: uri.query().unwrap_or_default().to_owned(),
+        method,
+        form,
+        json,
+    });
     let status = StatusCode::from_u16(inner.answers.pop_front().unwrap_or(200)).unwrap();
     let document = inner.documents.get(uri.path()).cloned().unwrap_or_default();
     (status, document).into_response()

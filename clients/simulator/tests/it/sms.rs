@@ -93,7 +93,8 @@ async fn requests_are_refused_with_twilios_codes() {
         assert_eq!(code_of(answer).await, code, "{form:?}");
     }
     assert_eq!(stand.simulator.calls().await.len(), 0);
-    let wrong = stand.twilio("Messages.json", &[]).basic_auth("AC", Some("wrong")).send().await.unwrap();
+    let url = format!("{}/2010-04-01/Accounts/AC1/Messages.json", stand.simulator.base_url);
+    let wrong = stand.client.post(url).basic_auth("AC1", Some("wrong")).send().await.unwrap();
     assert_eq!(wrong.status(), 401);
     assert_eq!(code_of(wrong).await, 20003);
 }
