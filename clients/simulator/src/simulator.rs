@@ -219,7 +219,7 @@ pub(crate) async fn verify(core: &Core, verify_token: &str) -> Result<(), String
         body: Body::Json(String::new()),
         policy: Policy::Once,
         tries: 0,
-        first_try: None,
+        begun: None,
     };
     match webhook.post(core).await {
         Ending::Answered { status, body } if status.is_success() && body == challenge => Ok(()),

@@ -67,7 +67,22 @@ impl Stage {
 
     /// Puts a play on for its time.
     pub fn put(&self, due: DateTime<Utc>, play: Play) {
-        self.put_of_age(due, play, self.age.load(Ordering::SeqCst));
+        self.put_of_age(due, play, self.age());
+    }
+
+    /// The present age, which a reset ends.
+    pub fn age(&self) -> u64 {
+        self.age.load(Ordering::SeqCst)
+    }
+
+    /// Puts a play on for its time, unless its age has ended.
+    pub fn put_of_age(&self, due: DateTime<Utc>, play: Play, age: u64) {
+        let mut waiting = self.lock();
+        if age == self.age() {
+            let order = self.order.fetch_add(1, Ordering::Relaxed);
+            waiting.push(Reverse(Waiting { due, order, age, play }));
+        }
+        drop(waiting);
         self.wake.notify_one();
     }
 
@@ -84,14 +99,6 @@ impl Stage {
         waiting.clear();
         drop(waiting);
         self.changed.notify_waiters();
-    }
-
-    fn put_of_age(&self, due: DateTime<Utc>, play: Play, age: u64) {
-        let mut waiting = self.lock();
-        if age == self.age.load(Ordering::SeqCst) {
-            let order = self.order.fetch_add(1, Ordering::Relaxed);
-            waiting.push(Reverse(Waiting { due, order, age, play }));
-        }
     }
 
     /// Takes the earliest play that is due at `moment` and counts it as being played.

@@ -34,8 +34,8 @@ pub(crate) struct Webhook {
     pub policy: Policy,
     /// How many tries have been made.
     pub tries: u32,
-    /// When the first try was made.
-    pub first_try: Option<DateTime<Utc>>,
+    /// When the first try was made, and in which age of the stage.
+    pub begun: Option<(DateTime<Utc>, u64)>,
 }
 
 /// What a webhook carries.
@@ -148,7 +148,7 @@ impl Webhook {
             body: self.body.clone(),
             policy: self.policy.clone(),
             tries: 0,
-            first_try: None,
+            begun: None,
             ..*self
         }
     }
@@ -160,7 +160,10 @@ impl Webhook {
             return;
         }
         match self.next_try(core.clock.now(), &ending) {
-            Some(due) if !core.overloaded() => core.stage.put(due, Play::Retry(self)),
+            Some(due) if !core.overloaded() => {
+                let age = self.begun.map_or(0, |(_, age)| age);
+                core.stage.put_of_age(due, Play::Retry(self), age);
+            }
             _ => core.ledger.count(|stats| stats.webhooks_given_up += 1),
         }
     }
@@ -169,7 +172,7 @@ impl Webhook {
     pub async fn post(&mut self, core: &Core) -> Ending {
         let at = core.clock.now();
         self.tries += 1;
-        self.first_try.get_or_insert(at);
+        self.begun.get_or_insert((at, core.stage.age()));
         let ending = match core.webhook_permits.acquire().await {
             Ok(_permit) => self.travel(core).await,
             Err(closed) => Ending::NoConnection(closed.to_string()),
@@ -201,7 +204,7 @@ impl Webhook {
 
     /// When the next try is due after this ending, or `None` when it was the last.
     pub fn next_try(&self, now: DateTime<Utc>, ending: &Ending) -> Option<DateTime<Utc>> {
-        let first = self.first_try.unwrap_or(now);
+        let first = self.begun.map_or(now, |(first, _)| first);
         let doubled =
             |start: u64| Duration::from_millis(start.saturating_mul(1 << self.tries.clamp(1, 24).saturating_sub(1)));
         match &self.policy {
@@ -329,7 +332,7 @@ mod tests {
             body: Body::Form(Vec::new()),
             policy,
             tries: 1,
-            first_try: Some(DateTime::UNIX_EPOCH),
+            begun: Some((DateTime::UNIX_EPOCH, 0)),
         }
     }
 

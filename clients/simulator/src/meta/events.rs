@@ -195,7 +195,7 @@ fn webhook(core: &Core, kind: WebhookKind, event: &str, about: &str, mut value: 
         body: Body::Json(json!({ "object": "whatsapp_business_account", "entry": [entry] }).to_string()),
         policy: Policy::Meta { retry_for: meta.retry_for },
         tries: 0,
-        first_try: None,
+        begun: None,
     })
 }
 

@@ -254,7 +254,7 @@ pub(crate) fn form_webhook(
         body: Body::Form(params.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()),
         policy: Policy::Twilio(overrides),
         tries: 0,
-        first_try: None,
+        begun: None,
     }
 }
 

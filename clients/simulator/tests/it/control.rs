@@ -80,12 +80,16 @@ async fn a_person_writes_on_command() {
 #[tokio::test]
 async fn a_reset_forgets_everything_and_stops_what_was_to_come() {
     let stand = Stand::start().await;
-    send(&stand).await;
+    stand.answer_next(&[500]);
+    let form = json!({ "messaging_product": "whatsapp", "to": RAVI, "type": "template",
+        "template": { "name": "welcome", "language": { "code": "en" } } });
+    stand.whatsapp(form).await.error_for_status().unwrap();
     stand.settle().await;
+    assert_eq!(stand.simulator.stats().pending, 2, "a delivery and the repetition of a webhook");
     assert_eq!(control(&stand, Method::POST, "reset", Value::Null).await.0, 204);
     stand.simulator.idle().await;
     stand.advance(100).await;
-    assert_eq!(stand.statuses(), ["sent"], "the delivery was taken off");
+    assert_eq!(stand.statuses(), ["sent"], "both were taken off");
     assert_eq!(stand.simulator.stats(), simulator::Stats::default());
 }
 

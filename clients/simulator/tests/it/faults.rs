@@ -156,3 +156,28 @@ async fn shutdown_ends_while_a_request_is_held() {
     tokio::time::timeout(Duration::from_secs(10), simulator.shutdown()).await.expect("it ends");
     assert!(waiting.await.unwrap().is_err(), "the held call was never answered");
 }
+
+#[tokio::test]
+async fn thousands_of_messages_at_once_are_all_told_of() {
+    const MESSAGES: usize = 2000;
+    let stand = std::sync::Arc::new(Stand::start_with(|config| config.records = KeepRecords::Last(100)).await);
+    let senders: Vec<_> = (0..20)
+        .map(|_| {
+            let stand = stand.clone();
+            tokio::spawn(async move {
+                for _ in 0..MESSAGES / 20 {
+                    assert_eq!(stand.whatsapp(template()).await.status(), 200);
+                }
+            })
+        })
+        .collect();
+    for sender in senders {
+        sender.await.unwrap();
+    }
+    stand.advance(1).await;
+    let statuses = stand.statuses();
+    assert_eq!(statuses.iter().filter(|s| *s == "sent").count(), MESSAGES);
+    assert_eq!(statuses.iter().filter(|s| *s == "delivered").count(), MESSAGES);
+    assert_eq!(stand.simulator.calls().await.len(), 100);
+    assert_eq!(stand.simulator.stats().accepted[&simulator::Provider::Whatsapp], MESSAGES as u64);
+}
