@@ -211,6 +211,12 @@ mod tests {
     }
 
     #[test]
+    fn the_example_file_is_right() {
+        let roster = Roster::from_toml(include_str!("../../handsets.example.toml")).unwrap();
+        assert_eq!(roster.handsets.len(), 8);
+    }
+
+    #[test]
     fn every_contradiction_is_named_with_its_place() {
         let error = Roster::from_toml(
             r#"
