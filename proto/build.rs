@@ -1,5 +1,5 @@
-//! Compiles `switchboard/v1/*.proto` with protox, so that no protobuf compiler has to be installed: messages, clients and
-//! servers for Rust, and the encoded descriptor set with its comments for reflection and for tools.
+//! Compiles `switchboard/v1/*.proto` with protox, so that no protobuf compiler has to be installed: messages, clients
+//! and servers for Rust, and the encoded descriptor set with its comments for reflection and for tools.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -21,7 +21,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let mut compiler = protox::Compiler::new([&root])?;
     compiler.include_imports(true).include_source_info(true).open_files(&files)?;
-    // protox's own bytes, not those of prost's types: prost would drop the options that are extensions (field_behavior).
+    // protox's own bytes, not those of prost's types: prost would drop the options that are extensions
+    // (field_behavior).
     let encoded = compiler.encode_file_descriptor_set();
     fs::write(PathBuf::from(env::var("OUT_DIR")?).join("switchboard_descriptor.bin"), encoded)?;
 

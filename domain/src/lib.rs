@@ -19,6 +19,7 @@ pub mod circuit;
 pub mod consent;
 pub mod delivery;
 pub mod fallback;
+pub mod filter;
 pub mod locale;
 pub mod mapping;
 pub mod message;

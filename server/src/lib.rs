@@ -6,3 +6,4 @@ pub mod clock;
 pub mod services;
 pub mod storage;
 pub mod wake;
+pub mod workers;

@@ -12,9 +12,12 @@
 
 pub mod echo;
 pub mod forms;
+pub mod kannel;
 pub mod meaning;
+pub mod meta;
 pub mod registry;
 pub mod settings;
+pub mod smtp;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod twilio;

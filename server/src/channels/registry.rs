@@ -7,9 +7,9 @@ use std::sync::Arc;
 use domain::channel::ChannelType;
 
 use super::{
-    Connector,
+    Connector, kannel, meta,
     settings::{ProviderSettings, SettingProblem, SettingSpec},
-    twilio,
+    smtp, twilio,
 };
 
 /// Builds a connector from its settings, or names every problem in them.
@@ -29,7 +29,7 @@ pub struct ConnectorKind {
 }
 
 /// Every kind of connector, by name.
-pub const KINDS: &[ConnectorKind] = &[twilio::sms::KIND, twilio::voice::KIND];
+pub const KINDS: &[ConnectorKind] = &[kannel::KIND, meta::KIND, smtp::KIND, twilio::sms::KIND, twilio::voice::KIND];
 
 /// The kind of that name, if there is one.
 #[must_use]

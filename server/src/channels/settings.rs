@@ -181,15 +181,25 @@ impl Reader<'_> {
         text.trim_end_matches('/').to_owned()
     }
 
-    /// A secret, from the variable or the file that the settings name; empty when there is none.
+    /// A secret, from the variable or the file that the settings name; empty when there is none, which is a problem only
+    /// where the setting is required.
     pub fn secret(&mut self, name: &'static str) -> SecretString {
+        self.secret_if(name, self.is_required(name))
+    }
+
+    /// A secret that is not required in general, but by another setting.
+    pub fn needed_secret(&mut self, name: &'static str) -> SecretString {
+        self.secret_if(name, true)
+    }
+
+    fn secret_if(&mut self, name: &'static str, needed: bool) -> SecretString {
         let variable = self.reference(name, "_env");
         let file = self.reference(name, "_file");
         let found = match (variable, file) {
             (Some(_), Some(_)) => Err("is given twice: keep either the _env or the _file key".to_owned()),
-            (Some(variable), None) => self.from_variable(&variable),
-            (None, Some(path)) => self.from_file(&path),
-            (None, None) if self.is_required(name) => {
+            (Some(variable), None) => self.variable(&variable),
+            (None, Some(path)) => self.file(&path),
+            (None, None) if needed => {
                 Err(format!("is missing: name an environment variable in {name}_env or a file in {name}_file"))
             }
             (None, None) => Ok(String::new()),
@@ -255,14 +265,14 @@ impl Reader<'_> {
         }
     }
 
-    fn from_variable(&self, variable: &str) -> Result<String, String> {
+    fn variable(&self, variable: &str) -> Result<String, String> {
         match self.settings.secrets.variable(variable) {
             Some(value) if !value.is_empty() => Ok(value),
             _ => Err(format!("is not there: the environment variable {variable} is not set")),
         }
     }
 
-    fn from_file(&self, path: &str) -> Result<String, String> {
+    fn file(&self, path: &str) -> Result<String, String> {
         match self.settings.secrets.file(path) {
             Ok(text) if text.trim_end().is_empty() => Err(format!("is not there: the file {path} is empty")),
             Ok(text) => Ok(text.trim_end_matches(['\r', '\n']).to_owned()),

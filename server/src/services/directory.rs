@@ -159,9 +159,8 @@ impl Directory {
 }
 
 fn build(connector: &str, settings: &serde_json::Value, secrets: &Arc<dyn SecretSource>) -> Built {
-    let problem = |field: &str, text: String| {
-        Err(Arc::new(vec![SettingProblem { field: field.to_owned(), description: text }]))
-    };
+    let problem =
+        |field: &str, text: String| Err(Arc::new(vec![SettingProblem { field: field.to_owned(), description: text }]));
     let Some(kind) = registry::find(connector) else {
         return problem("connector", format!("is {connector:?}, which this server does not have"));
     };
@@ -172,6 +171,12 @@ fn build(connector: &str, settings: &serde_json::Value, secrets: &Arc<dyn Secret
 }
 
 impl Snapshot {
+    /// The rate of a channel, in messages a second; none: as fast as its provider takes them.
+    #[must_use]
+    pub fn rate(&self, channel: i32) -> Option<f64> {
+        self.channel(channel).and_then(|c| c.row.rate_per_second)
+    }
+
     /// The channel with this key.
     #[must_use]
     pub fn channel(&self, id: i32) -> Option<&Channel> {

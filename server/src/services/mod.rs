@@ -5,8 +5,13 @@ use std::sync::Arc;
 
 use crate::{clock::Clock, storage::Db, wake::Wake};
 
+pub mod consents;
+pub mod deciding;
 pub mod directory;
 pub mod error;
+pub mod notifications;
+pub mod outcomes;
+pub mod planning;
 pub mod plans;
 pub mod policies;
 pub mod templates;
@@ -20,6 +25,8 @@ pub struct Context {
     pub db: Db,
     /// For lists, searches and administration.
     pub lists: Db,
+    /// For reads that are made while a transaction is held: taking a second connection of the same pool could wait for ever.
+    pub side: Db,
     /// Business time.
     pub clock: Clock,
     /// Wake-ups.

@@ -146,7 +146,8 @@ async fn resolve(conn: &mut Conn, references: &[Option<Reference>]) -> Result<Ha
     let rows = storage::templates::resolve(conn, &slugs, &numbers).await?;
     let found: HashMap<Reference, i64> =
         rows.into_iter().map(|(slug, number, row)| (Reference { slug, number }, row.id)).collect();
-    let missing = references.iter().enumerate().find_map(|(i, r)| Some((i, r.as_ref().filter(|r| !found.contains_key(r))?)));
+    let missing =
+        references.iter().enumerate().find_map(|(i, r)| Some((i, r.as_ref().filter(|r| !found.contains_key(r))?)));
     match missing {
         Some((index, reference)) => Err(Error::ReferenceNotFound {
             field: format!("steps[{index}].template"),

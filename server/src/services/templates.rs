@@ -62,8 +62,10 @@ impl Definition {
     pub fn with_contact(mut self) -> Self {
         let declared = self.version.variables.iter().any(|v| v.name == CONTACT);
         if !declared && self.uses_contact() {
-            let example = serde_json::json!({"name": "Asha Rao", "locale": "en", "external_id": "42", "attributes": {}});
-            let variable = Variable { name: CONTACT.to_owned(), required: false, default: None, example: Some(example) };
+            let example =
+                serde_json::json!({"name": "Asha Rao", "locale": "en", "external_id": "42", "attributes": {}});
+            let variable =
+                Variable { name: CONTACT.to_owned(), required: false, default: None, example: Some(example) };
             self.version.variables.push(variable);
         }
         self

@@ -106,7 +106,7 @@ pub async fn store(conn: &mut Conn, rows: &[OutcomeRow], now: DateTime<Utc>) -> 
            t as (
              insert into timer (owner, kind, send_group_id, due_at, generation)
              select u.notification_id, 'step', u.send_group_id,
-                    case when u.due then '-infinity' else u.wait_until - g.clock_shift end, u.generation
+                    case when u.due then 'epoch'::timestamptz else u.wait_until - g.clock_shift end, u.generation
                from u join send_group g on g.id = u.send_group_id
               where u.notification_id is not null and (u.due or u.wait_until is not null)
              on conflict (owner, kind) do update set due_at = excluded.due_at, generation = excluded.generation,
@@ -123,7 +123,11 @@ pub async fn store(conn: &mut Conn, rows: &[OutcomeRow], now: DateTime<Utc>) -> 
                     case when u.was = 'none' then 'queued' else u.was::text end, u.evidence::text,
                     case when u.evidence = 'failed' then u.code end, count(*), array_agg(u.id), $16::timestamptz
                from u join send_group g on g.id = u.send_group_id
-              where u.evidence > u.was group by 2, 3, 4, 5, 6, 7)
+              where u.evidence > u.was group by 2, 3, 4, 5, 6, 7
+             union all
+             select 'delivery', g.campaign_id, u.channel_id, u.step, 'queued', u.work::text, null, count(*), array_agg(u.id), $16
+               from u join send_group g on g.id = u.send_group_id
+              where u.evidence = 'none' and u.work in ('skipped', 'cancelled', 'expired') group by 2, 3, 4, 5, 6, 7)
            select id, work = 'queued' as "queued!" from u"#,
         &ids,
         &tokens,
@@ -145,6 +149,128 @@ pub async fn store(conn: &mut Conn, rows: &[OutcomeRow], now: DateTime<Utc>) -> 
     .fetch_all(conn)
     .await?;
     Ok(written.into_iter().map(|r| (r.id, r.queued)).collect())
+}
+
+/// A delivery as it stands when the outcome of a call of it is written; its row is locked.
+#[derive(Debug, Clone)]
+pub struct OpenDelivery {
+    /// The delivery.
+    pub id: Uuid,
+    /// The token of the attempt that is open.
+    pub token: Option<Uuid>,
+    /// Its work.
+    pub work: Work,
+    /// Its evidence.
+    pub evidence: Evidence,
+    /// Attempts so far, the open one included.
+    pub attempts: i16,
+    /// Attempts that counted.
+    pub failures: i16,
+    /// Whether its wait began.
+    pub started: bool,
+    /// Its step.
+    pub step: i16,
+    /// Its address.
+    pub address_id: Option<i64>,
+    /// Its channel.
+    pub channel_id: Option<i32>,
+    /// Past this it is not put on the wire.
+    pub valid_until: Option<DateTime<Utc>>,
+    /// Its notification: state, step, plan, generation; none for a conversation's message.
+    pub notification: Option<OfNotification>,
+}
+
+/// What an outcome asks of the delivery's notification.
+#[derive(Debug, Clone)]
+pub struct OfNotification {
+    /// Its state.
+    pub state: domain::notification::State,
+    /// The step that it is at.
+    pub step: i16,
+    /// Its plan.
+    pub plan_id: i64,
+    /// The generation of its timers.
+    pub generation: i32,
+}
+
+/// Locks deliveries in id order and reads them.
+///
+/// # Errors
+/// What storage says.
+pub async fn lock(conn: &mut Conn, ids: &[Uuid]) -> Result<Vec<OpenDelivery>> {
+    sqlx::query!("select id from delivery where id = any($1) order by id for update", ids)
+        .fetch_all(&mut *conn)
+        .await?;
+    let rows = sqlx::query!(
+        r#"select d.id as "id!", d.token as "token?", d.work::text as "work!", d.evidence::text as "evidence!",
+                  d.attempts as "attempts!", d.failures as "failures!", d.first_sent_at is not null as "started!",
+                  d.step as "step!", d.address_id as "address_id?", d.channel_id as "channel_id?",
+                  d.valid_until as "valid_until?", n.state::text as "state?", n.step as "at_step?", n.plan_id as "plan_id?",
+                  n.generation as "generation?"
+             from delivery d left join notification n on n.id = d.notification_id where d.id = any($1) order by d.id"#,
+        ids
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|r| {
+            let notification = match (r.state, r.at_step, r.plan_id, r.generation) {
+                (Some(state), Some(step), Some(plan_id), Some(generation)) => {
+                    Some(OfNotification { state: state.parse()?, step, plan_id, generation })
+                }
+                _ => None,
+            };
+            Ok(OpenDelivery {
+                id: r.id,
+                token: r.token,
+                work: r.work.parse()?,
+                evidence: r.evidence.parse()?,
+                attempts: r.attempts,
+                failures: r.failures,
+                started: r.started,
+                step: r.step,
+                address_id: r.address_id,
+                channel_id: r.channel_id,
+                valid_until: r.valid_until,
+                notification,
+            })
+        })
+        .collect()
+}
+
+/// Gives up queued deliveries before any call: their channel cannot be used, or their leases were lost too often. Their step is
+/// due at once.
+///
+/// # Errors
+/// What storage says.
+pub async fn give_up(
+    conn: &mut Conn,
+    ids: &[Uuid],
+    reason: domain::notification::Reason,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    sqlx::query!(
+        r#"with l as (select d.id from delivery d where d.id = any($1) and d.work = 'queued' order by d.id for update),
+           u as (update delivery d set work = case when d.attempts = 0 then 'skipped' else 'done' end::delivery_work,
+                        evidence = case when d.attempts = 0 then d.evidence else greatest(d.evidence, 'failed') end,
+                        failure_class = case when d.attempts = 0 then d.failure_class else 'technical' end, reason = $3
+                   from l where d.id = l.id
+                 returning d.id, d.notification_id, d.send_group_id, d.channel_id, d.step, d.work, d.evidence),
+           t as (insert into timer (owner, kind, send_group_id, due_at, generation)
+                 select u.notification_id, 'step', u.send_group_id, 'epoch'::timestamptz, n.generation
+                   from u join notification n on n.id = u.notification_id order by u.notification_id
+                 on conflict (owner, kind) do update set due_at = excluded.due_at, generation = excluded.generation)
+           insert into event_out (kind, campaign_id, channel_id, step, from_state, to_state, reason, n, ids, at)
+           select 'delivery', g.campaign_id, u.channel_id, u.step, 'queued',
+                  case when u.evidence = 'none' then u.work::text else u.evidence::text end, $3, count(*), array_agg(u.id), $2
+             from u join send_group g on g.id = u.send_group_id group by 2, 3, 4, 6"#,
+        ids,
+        now,
+        reason.as_str()
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 /// Keeps outcomes that came too late for their token: the provider's ids, so that receipts find their delivery, and what they
@@ -174,33 +300,6 @@ pub async fn keep_as_evidence(conn: &mut Conn, rows: &[&OutcomeRow]) -> Result<(
     Ok(())
 }
 
-/// Fails queued deliveries whose chunk lost its lease too often without any call: their step is due at once.
-///
-/// # Errors
-/// What storage says.
-pub async fn fail_leases_lost(conn: &mut Conn, ids: &[Uuid], now: DateTime<Utc>) -> Result<()> {
-    sqlx::query!(
-        r#"with l as (select d.id from delivery d where d.id = any($1) and d.work = 'queued' order by d.id for update),
-           u as (update delivery d set work = 'done', evidence = greatest(d.evidence, 'failed'), failure_class = 'technical',
-                        failure_code = 'LEASES_LOST', reason = 'LEASES_LOST'
-                   from l where d.id = l.id
-                 returning d.id, d.notification_id, d.send_group_id, d.channel_id, d.step, d.evidence),
-           t as (insert into timer (owner, kind, send_group_id, due_at, generation)
-                 select u.notification_id, 'step', u.send_group_id, '-infinity', n.generation
-                   from u join notification n on n.id = u.notification_id
-                 on conflict (owner, kind) do update set due_at = '-infinity', generation = excluded.generation)
-           insert into event_out (kind, campaign_id, channel_id, step, from_state, to_state, reason, n, ids, at)
-           select 'delivery', g.campaign_id, u.channel_id, u.step, 'queued', 'failed', 'LEASES_LOST', count(*),
-                  array_agg(u.id), $2
-             from u join send_group g on g.id = u.send_group_id group by 2, 3, 4"#,
-        ids,
-        now
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
 /// Makes the steps of notifications due at once: something was found that only fallback may decide (validity is over).
 ///
 /// # Errors
@@ -208,10 +307,10 @@ pub async fn fail_leases_lost(conn: &mut Conn, ids: &[Uuid], now: DateTime<Utc>)
 pub async fn make_due(conn: &mut Conn, notifications: &[Uuid]) -> Result<()> {
     sqlx::query!(
         r#"insert into timer (owner, kind, send_group_id, due_at, generation)
-           select n.id, 'step', d.send_group_id, '-infinity', n.generation
+           select n.id, 'step', d.send_group_id, 'epoch'::timestamptz, n.generation
              from notification n join delivery d on d.notification_id = n.id and d.step = n.step
             where n.id = any($1) and n.state = 'waiting' and d.send_group_id is not null order by n.id
-           on conflict (owner, kind) do update set due_at = '-infinity', generation = excluded.generation"#,
+           on conflict (owner, kind) do update set due_at = 'epoch'::timestamptz, generation = excluded.generation"#,
         notifications
     )
     .execute(conn)

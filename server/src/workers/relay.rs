@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     bus::{Queue, SharedBus, Ticket},
-    services::{Context, directory::Directory},
+    services::Context,
     storage::{
         dispatch::{self, WaitingGroup},
         leader::Leadership,
@@ -37,7 +37,6 @@ const SCAN: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Relay {
     context: Context,
-    directory: Directory,
     bus: SharedBus,
     buckets: HashMap<i32, Bucket>,
     turn: i64,
@@ -62,8 +61,8 @@ impl Bucket {
 impl Relay {
     /// A relay that publishes on `bus`.
     #[must_use]
-    pub fn new(context: Context, directory: Directory, bus: SharedBus) -> Self {
-        Self { context, directory, bus, buckets: HashMap::new(), turn: 0 }
+    pub fn new(context: Context, bus: SharedBus) -> Self {
+        Self { context, bus, buckets: HashMap::new(), turn: 0 }
     }
 
     /// Runs until `stop`: waits to lead, then leads.
@@ -148,7 +147,7 @@ impl Relay {
         mut groups: Vec<WaitingGroup>,
         outstanding: i64,
     ) -> anyhow::Result<i64> {
-        let rate = self.directory.snapshot().await?.rate(channel_id);
+        let rate = self.context.directory.snapshot(&self.context.side).await?.rate(channel_id);
         let allowance = self.allowance(lane, channel_id, rate, outstanding);
         let Some(first) = groups.first() else { return Ok(0) };
         if allowance < 1.0 {
@@ -158,15 +157,9 @@ impl Relay {
         let turn = usize::try_from(self.turn.rem_euclid(i64::try_from(groups.len())?))?;
         groups.rotate_left(turn);
         let (ids, counts) = shares(&groups, allowance, chunk_size(lane, rate));
-        let chunks = dispatch::grant(
-            leadership.conn(),
-            queue.channel_type.as_str(),
-            lane,
-            &ids,
-            &counts,
-            BUS_LEASE_SECS,
-        )
-        .await?;
+        let chunks =
+            dispatch::grant(leadership.conn(), queue.channel_type.as_str(), lane, &ids, &counts, BUS_LEASE_SECS)
+                .await?;
         let deliveries: i64 = chunks.iter().map(|c| i64::from(c.size)).sum();
         if let Some(bucket) = self.buckets.get_mut(&channel_id) {
             bucket.tokens -= f64::from(i32::try_from(deliveries).unwrap_or(i32::MAX));
@@ -237,13 +230,7 @@ mod tests {
     use super::*;
 
     fn group(id: i64, weight: i32) -> WaitingGroup {
-        WaitingGroup {
-            send_group_id: id,
-            channel_id: 1,
-            channel_type: ChannelType::Sms,
-            lane: Lane::Bulk,
-            weight,
-        }
+        WaitingGroup { send_group_id: id, channel_id: 1, channel_type: ChannelType::Sms, lane: Lane::Bulk, weight }
     }
 
     #[test]

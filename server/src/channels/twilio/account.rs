@@ -62,9 +62,7 @@ impl Account {
     /// Reads the settings that both connectors share.
     pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
         let sid = reader.text(ACCOUNT_SID.name);
-        if !sid.is_empty()
-            && !(sid.len() == 34 && sid.starts_with("AC") && sid[2..].bytes().all(|b| b.is_ascii_hexdigit()))
-        {
+        if !(sid.is_empty() || is_account_sid(&sid)) {
             reader.problem(ACCOUNT_SID.name, "must be AC and 32 hexadecimal digits");
         }
         let token = reader.secret(AUTH_TOKEN.name);
@@ -107,6 +105,10 @@ impl Account {
     fn authenticated(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
         request.basic_auth(&self.sid, Some(self.token.expose_secret()))
     }
+}
+
+fn is_account_sid(text: &str) -> bool {
+    text.strip_prefix("AC").is_some_and(|rest| rest.len() == 32 && rest.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 fn outcome(reply: &Reply) -> Sent {

@@ -1,0 +1,230 @@
+//! How calls ended: locks the deliveries of a batch, asks the rulebook what each outcome means, and writes it all at once.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use domain::{
+    delivery::{AfterUnknown, Evidence, FailureClass, Outcome, Work},
+    fallback::{
+        OutcomeDecision, OutcomeFacts, Step, Target, WantedFacts, after_outcome, outcome::SETTLING, wanted_later,
+    },
+};
+use uuid::Uuid;
+
+use super::{Context, Result, consents};
+use crate::{
+    channels::Sent,
+    storage::{
+        Conn,
+        outcomes::{self, OpenDelivery, OutcomeRow},
+    },
+    wake::Topic,
+};
+
+/// The end of one call.
+#[derive(Debug, Clone)]
+pub struct Ended {
+    /// The delivery.
+    pub delivery_id: Uuid,
+    /// The attempt.
+    pub attempt: i16,
+    /// The token under which it was marked.
+    pub token: Uuid,
+    /// The provider that was called.
+    pub provider_id: i32,
+    /// What that provider can do after an outcome that is not known.
+    pub after_unknown: AfterUnknown,
+    /// How it ended.
+    pub sent: Sent,
+}
+
+/// What became of the delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stored {
+    /// Its work is over.
+    Over,
+    /// It is queued again, to be tried after this long.
+    Again(TimeDelta),
+    /// The token was not the current one any more: what was learnt is kept as evidence.
+    Late,
+}
+
+/// Writes the ends of calls, in one transaction. Comes back in the order of `ended`.
+///
+/// # Errors
+/// What storage says; then nothing was written, and the same batch may be tried again.
+pub async fn store(context: &Context, ended: &[Ended]) -> Result<Vec<Stored>> {
+    let now = context.clock.now();
+    let mut tx = context.db.begin().await?;
+    let mut ids: Vec<Uuid> = ended.iter().map(|e| e.delivery_id).collect();
+    ids.sort_unstable();
+    let open: HashMap<Uuid, OpenDelivery> =
+        outcomes::lock(&mut tx, &ids).await?.into_iter().map(|d| (d.id, d)).collect();
+    let (mut rows, mut late, mut results) = (Vec::new(), Vec::new(), Vec::with_capacity(ended.len()));
+    let mut effects = Effects::default();
+    for end in ended {
+        let delivery = open.get(&end.delivery_id).filter(|d| d.token == Some(end.token) && d.work == Work::Sending);
+        let Some(delivery) = delivery else {
+            late.push(row(end, None, now, 0));
+            results.push(Stored::Late);
+            continue;
+        };
+        let step = step_of(context, &mut tx, delivery).await?;
+        let decision = decide(&step, delivery, end, now);
+        effects.note(delivery, &decision);
+        results.push(match (decision.work, decision.requeue_after) {
+            (Work::Queued, Some(after)) => Stored::Again(after),
+            _ => Stored::Over,
+        });
+        let generation = delivery.notification.as_ref().map_or(0, |n| n.generation);
+        rows.push(row(end, Some((&decision, &step)), now, generation));
+    }
+    outcomes::store(&mut tx, &rows, now).await?;
+    if !late.is_empty() {
+        outcomes::keep_as_evidence(&mut tx, &late.iter().collect::<Vec<_>>()).await?;
+        context.wake.signal(Topic::Receipts);
+    }
+    let due_now = rows.iter().any(|r| r.due_now);
+    effects.apply(context, &mut tx, now).await?;
+    tx.commit().await.map_err(crate::storage::Error::from)?;
+    if due_now || rows.iter().any(|r| r.wait_until.is_some() || r.ask_at.is_some()) {
+        context.wake.signal(Topic::Fallback);
+    }
+    context.wake.signal(Topic::Events);
+    effects.after_commit(context);
+    Ok(results)
+}
+
+/// The step that a delivery carries out; a conversation's message has the rules of a step by itself.
+async fn step_of(context: &Context, conn: &mut Conn, delivery: &OpenDelivery) -> Result<Step> {
+    if let Some(n) = &delivery.notification {
+        let plan = context.plans.load(conn, n.plan_id).await?;
+        if let Some(step) = plan.policy.steps.get(usize::try_from(delivery.step).unwrap_or_default()) {
+            return Ok(step.clone());
+        }
+    }
+    Ok(Step::to(Target::ChannelType(domain::channel::ChannelType::Sms)))
+}
+
+fn decide(step: &Step, delivery: &OpenDelivery, end: &Ended, now: DateTime<Utc>) -> OutcomeDecision {
+    let (outcome, refusal, retry_after) = read(&end.sent);
+    let wanted = delivery.notification.as_ref().map_or(Ok(()), |n| {
+        wanted_later(&WantedFacts {
+            state: n.state,
+            current_step: usize::try_from(n.step).unwrap_or_default(),
+            delivery_step: usize::try_from(delivery.step).unwrap_or_default(),
+            paused: false,
+            opted_out: false, // an opt-out ends the notification in its own transaction
+            valid_until: delivery.valid_until,
+            now,
+        })
+    });
+    after_outcome(
+        step,
+        &OutcomeFacts {
+            outcome,
+            refusal,
+            retry_after,
+            token_holds: true,
+            work: delivery.work,
+            evidence: delivery.evidence,
+            attempts: u32::try_from(delivery.attempts - 1).unwrap_or_default(),
+            failures: u32::try_from(delivery.failures).unwrap_or_default(),
+            wanted,
+            after_unknown: end.after_unknown,
+            at_least_once: false,
+            started: delivery.started,
+            jitter: rand::random(),
+        },
+    )
+}
+
+fn read(sent: &Sent) -> (Outcome, Option<FailureClass>, Option<TimeDelta>) {
+    match sent {
+        Sent::Accepted { .. } => (Outcome::Accepted, None, None),
+        Sent::Refused(refusal) => {
+            let after = refusal.retry_after.and_then(|after| TimeDelta::from_std(after).ok());
+            (Outcome::Refused, Some(refusal.class), after)
+        }
+        Sent::NotSent { .. } => (Outcome::NotSent, None, None),
+        Sent::Unknown { .. } => (Outcome::Unknown, None, None),
+    }
+}
+
+/// The row of an outcome. Without a decision it is late: kept as evidence only.
+fn row(end: &Ended, decided: Option<(&OutcomeDecision, &Step)>, now: DateTime<Utc>, generation: i32) -> OutcomeRow {
+    let (outcome, class, _) = read(&end.sent);
+    let (provider_message_id, code, detail) = match &end.sent {
+        Sent::Accepted { provider_message_id } => (Some(provider_message_id.clone()), None, None),
+        Sent::Refused(refusal) => (None, Some(refusal.code.clone()), Some(refusal.detail.clone())),
+        Sent::NotSent { detail } | Sent::Unknown { detail } => (None, None, Some(detail.clone())),
+    };
+    let decision = decided.map(|(decision, _)| decision);
+    OutcomeRow {
+        delivery_id: end.delivery_id,
+        attempt: end.attempt,
+        token: end.token,
+        provider_id: end.provider_id,
+        outcome,
+        provider_message_id,
+        class,
+        code,
+        detail,
+        work: decision.map_or(Work::Done, |d| d.work),
+        evidence: decision.map_or(Evidence::None, |d| d.evidence),
+        counts_failure: decision.is_some_and(|d| d.counts),
+        counts_throttle: class == Some(FailureClass::Throttled),
+        wait_until: decided.filter(|(d, _)| d.arm_wait).map(|(_, step)| now + step.wait),
+        due_now: decision.is_some_and(|d| d.step_due_now),
+        generation,
+        ask_at: decision.filter(|d| d.ask).map(|_| now + SETTLING),
+    }
+}
+
+/// What outcomes and receipts do beyond their delivery.
+#[derive(Debug, Default)]
+pub struct Effects {
+    opt_outs: Vec<(i64, i32)>,
+    parked: Vec<i32>,
+}
+
+impl Effects {
+    fn note(&mut self, delivery: &OpenDelivery, decision: &OutcomeDecision) {
+        self.add(delivery.address_id, delivery.channel_id, decision.opt_out, decision.park_channel);
+    }
+
+    /// Notes what one outcome or receipt asks for.
+    pub fn add(&mut self, address_id: Option<i64>, channel_id: Option<i32>, opt_out: bool, park: bool) {
+        if let (true, Some(address), Some(channel)) = (opt_out, address_id, channel_id) {
+            self.opt_outs.push((address, channel));
+        }
+        self.parked.extend(channel_id.filter(|_| park));
+    }
+
+    /// Records opt-outs and parks channels, in the caller's transaction.
+    ///
+    /// # Errors
+    /// What storage says.
+    pub async fn apply(&self, context: &Context, conn: &mut Conn, now: DateTime<Utc>) -> Result<()> {
+        let snapshot = context.directory.snapshot(&context.side).await?;
+        for (address, channel) in &self.opt_outs {
+            let Some(channel) = snapshot.channel(*channel) else { continue };
+            consents::provider_opted_out(conn, *address, channel.channel_type(), now).await?;
+        }
+        for channel in &self.parked {
+            // A channel with another provider goes on over that one: only the breaker of the refusing provider opens.
+            if snapshot.channel(*channel).is_some_and(|c| c.providers.len() <= 1) {
+                crate::storage::breakers::park(conn, *channel, "PROVIDER_REFUSED_CHANNEL", now).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What is to be done when all is committed.
+    pub fn after_commit(&self, context: &Context) {
+        if !self.parked.is_empty() {
+            tracing::error!(channels = ?self.parked, "a provider refused a channel itself: see its health");
+            context.directory.invalidate();
+        }
+    }
+}

@@ -1,0 +1,367 @@
+//! Entering policies: from "this person, this plan, from this step on" to the rows that carry it out. Used where notifications
+//! begin (a send, a page of a campaign, a batch of firings) and where they fall back. A page costs a handful of statements,
+//! whatever its size.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use chrono::{DateTime, Duration, Utc};
+use chrono_tz::Tz;
+use domain::{
+    channel::{ChannelType, Lane},
+    consent::{self, Consent},
+    fallback::{
+        AddressFacts, ChannelFacts, Entered, Entry, QuietRule, RecipientFacts, Then, enter,
+        policy::{Policy, Target},
+    },
+    locale::Locale,
+    notification::{Reason, State},
+    quiet_hours::Window,
+};
+use uuid::Uuid;
+
+use super::{Context, Result, directory::Snapshot, plans::PinnedPlan};
+use crate::{
+    storage::{
+        Conn,
+        dispatch::{self, NewChunk},
+        planning::{self, CallListEntryRow, DeliveryRow, TimerRow},
+        recipients::{self, RecipientRow},
+    },
+    workers::relay::chunk_size,
+};
+
+/// How long a person's message keeps the provider's service window open.
+const SERVICE_WINDOW: Duration = Duration::hours(24);
+
+/// A notification that enters its policy, or the next step of it.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    /// The notification.
+    pub id: Uuid,
+    /// The person.
+    pub contact_id: i64,
+    /// The campaign.
+    pub campaign_id: Option<i64>,
+    /// The share of the campaign in its channels, 1 to 1000.
+    pub weight: i32,
+    /// The lane of its deliveries.
+    pub lane: Lane,
+    /// The plan.
+    pub plan: Arc<PinnedPlan>,
+    /// The first step to try.
+    pub from_step: i16,
+    /// Why the step before was left; none at the beginning.
+    pub because: Option<Reason>,
+    /// Why one writes.
+    pub purpose: String,
+    /// The variables of its templates.
+    pub variables: serde_json::Value,
+    /// Past this nothing is sent.
+    pub valid_until: Option<DateTime<Utc>>,
+    /// When it was planned.
+    pub planned_at: DateTime<Utc>,
+    /// Whether anything was ever sent for it.
+    pub ever_sent: bool,
+    /// The generation that its timers will have.
+    pub generation: i32,
+}
+
+/// Where a notification stands after entering.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placed {
+    /// The state.
+    pub state: State,
+    /// The step.
+    pub step: i16,
+    /// Why, where it ended or waits.
+    pub reason: Option<Reason>,
+}
+
+/// A page that is being placed: first every subject, then [`Page::flush`] after the notifications themselves were written.
+#[derive(Debug)]
+pub struct Page {
+    now: DateTime<Utc>,
+    zone: Tz,
+    snapshot: Arc<Snapshot>,
+    quiet_hours: Vec<QuietRule>,
+    recipients: HashMap<i64, RecipientRow>,
+    facts: HashMap<i64, ChannelFacts>,
+    groups: HashMap<(Option<i64>, i32, Lane), i64>,
+    deliveries: Vec<DeliveryRow>,
+    timers: Vec<TimerRow>,
+    call_lists: Vec<CallListEntryRow>,
+    queued: BTreeMap<(ChannelType, Lane, i64, i32), Vec<Uuid>>,
+}
+
+impl Page {
+    /// Loads the facts of the contacts of a page.
+    ///
+    /// # Errors
+    /// What storage says.
+    pub async fn load(context: &Context, snapshot: Arc<Snapshot>, conn: &mut Conn, contacts: &[i64]) -> Result<Self> {
+        Ok(Self {
+            now: context.clock.now(),
+            zone: context.settings.time_zone,
+            snapshot,
+            quiet_hours: context.settings.quiet_hours.clone(),
+            recipients: recipients::load(conn, contacts).await?,
+            facts: HashMap::new(),
+            groups: HashMap::new(),
+            deliveries: Vec::new(),
+            timers: Vec::new(),
+            call_lists: Vec::new(),
+            queued: BTreeMap::new(),
+        })
+    }
+
+    /// The time of this page: one for all its rows.
+    #[must_use]
+    pub const fn now(&self) -> DateTime<Utc> {
+        self.now
+    }
+
+    /// The zone of a contact, or the deployment's.
+    #[must_use]
+    pub fn zone_of(&self, contact_id: i64) -> Tz {
+        self.recipients.get(&contact_id).and_then(|r| r.time_zone.parse().ok()).unwrap_or(self.zone)
+    }
+
+    /// Asks the rulebook where a subject stands, and notes what is to be written for it.
+    ///
+    /// # Errors
+    /// What storage says (a send group may have to be made).
+    pub async fn place(&mut self, conn: &mut Conn, subject: &Subject) -> Result<Placed> {
+        let Some(recipient) = self.recipients.get(&subject.contact_id) else {
+            return Ok(ended(State::Skipped, subject.from_step, Reason::NoAddress));
+        };
+        let recipient = recipient_facts(recipient, self.zone, &self.snapshot, &subject.variables);
+        let now = self.now;
+        let facts = self.channel_facts(&subject.plan);
+        let entry = Entry {
+            from_step: usize::try_from(subject.from_step).unwrap_or_default(),
+            purpose: &subject.purpose,
+            template: None,
+            valid_until: subject.valid_until,
+            planned_at: subject.planned_at,
+            because: subject.because,
+            now,
+        };
+        let entered = enter(&subject.plan.policy, &recipient, facts, &entry);
+        self.note(conn, subject, entered).await
+    }
+
+    /// Lets a notification begin later: pending, with a timer in the clock of its first step's group.
+    ///
+    /// # Errors
+    /// What storage says.
+    pub async fn defer(&mut self, conn: &mut Conn, subject: &Subject, until: DateTime<Utc>) -> Result<Placed> {
+        self.arm(conn, subject, subject.from_step, until).await?;
+        Ok(Placed { state: State::Pending, step: subject.from_step, reason: None })
+    }
+
+    /// Writes what was noted: deliveries, chunks, timers, call lists. Says whether something waits for the relay.
+    ///
+    /// # Errors
+    /// What storage says.
+    pub async fn flush(self, conn: &mut Conn) -> Result<bool> {
+        let inserted: std::collections::HashSet<Uuid> = if self.deliveries.is_empty() {
+            std::collections::HashSet::new()
+        } else {
+            planning::insert_deliveries(conn, &self.deliveries, self.now).await?.into_iter().collect()
+        };
+        let mut chunks = Vec::new();
+        for ((channel_type, lane, send_group_id, channel_id), ids) in &self.queued {
+            let ids: Vec<Uuid> = ids.iter().copied().filter(|id| inserted.contains(id)).collect();
+            let size = chunk_size(*lane, self.snapshot.rate(*channel_id));
+            chunks.extend(ids.chunks(size).map(|part| NewChunk {
+                channel_type: channel_type.as_str().to_owned(),
+                lane: *lane,
+                send_group_id: *send_group_id,
+                delivery_ids: part.to_vec(),
+                delay_secs: 0.0,
+            }));
+        }
+        if !chunks.is_empty() {
+            dispatch::enqueue(conn, &chunks).await?;
+        }
+        if !self.timers.is_empty() {
+            planning::arm_timers(conn, &self.timers).await?;
+        }
+        if !self.call_lists.is_empty() {
+            planning::enter_call_lists(conn, &self.call_lists, self.now).await?;
+        }
+        Ok(!chunks.is_empty())
+    }
+
+    fn channel_facts(&mut self, plan: &PinnedPlan) -> &ChannelFacts {
+        let (snapshot, quiet_hours, now) = (&self.snapshot, &self.quiet_hours, self.now);
+        self.facts.entry(plan.id).or_insert_with(|| {
+            let own = plan.quiet_hours.map(quiet_rules);
+            let templates = plan.template_facts.clone();
+            ChannelFacts { templates, ..snapshot.facts(own.as_deref().unwrap_or(quiet_hours), now) }
+        })
+    }
+
+    async fn note(&mut self, conn: &mut Conn, subject: &Subject, entered: Entered) -> Result<Placed> {
+        self.note_skipped(subject, &entered);
+        match entered.then {
+            Then::Send(send) => {
+                let step = index(send.step);
+                let group = self.group(conn, subject, send.channel, send.channel_type).await?;
+                let id = Uuid::now_v7();
+                self.deliveries.push(DeliveryRow {
+                    id,
+                    notification_id: subject.id,
+                    campaign_id: subject.campaign_id,
+                    step,
+                    send_group_id: Some(group),
+                    channel_id: Some(send.channel),
+                    address_id: Some(send.address_id),
+                    skipped: None,
+                    valid_until: send.valid_until,
+                });
+                self.queued.entry((send.channel_type, subject.lane, group, send.channel)).or_default().push(id);
+                Ok(Placed { state: State::Waiting, step, reason: None })
+            }
+            Then::Defer { step, until, reason } => {
+                self.arm(conn, subject, index(step), until).await?;
+                let state = if subject.ever_sent { State::Waiting } else { State::Pending };
+                Ok(Placed { state, step: index(step), reason: Some(reason) })
+            }
+            Then::CallList { step, call_list } => {
+                self.call_lists.push(CallListEntryRow {
+                    call_list,
+                    notification_id: subject.id,
+                    contact_id: subject.contact_id,
+                });
+                Ok(ended(State::Exhausted, index(step), Reason::OnCallList))
+            }
+            Then::Exhausted { reason } => {
+                let state = if subject.ever_sent { State::Exhausted } else { State::Skipped };
+                let last = index(subject.plan.policy.steps.len().saturating_sub(1));
+                Ok(ended(state, last, reason))
+            }
+            Then::Expired => Ok(ended(State::Expired, subject.from_step, Reason::ValidityPassed)),
+        }
+    }
+
+    /// A step that is skipped gets a delivery that says why; of a step with several channels the last one speaks.
+    fn note_skipped(&mut self, subject: &Subject, entered: &Entered) {
+        let sent = match &entered.then {
+            Then::Send(send) => Some(send.step),
+            Then::Defer { step, .. } => Some(*step),
+            Then::CallList { .. } | Then::Exhausted { .. } | Then::Expired => None,
+        };
+        let last: BTreeMap<usize, _> = entered.skipped.iter().map(|skip| (skip.step, skip)).collect();
+        for skip in last.into_values().filter(|skip| Some(skip.step) != sent) {
+            self.deliveries.push(DeliveryRow {
+                id: Uuid::now_v7(),
+                notification_id: subject.id,
+                campaign_id: subject.campaign_id,
+                step: index(skip.step),
+                send_group_id: None,
+                channel_id: skip.channel,
+                address_id: None,
+                skipped: Some(skip.reason.as_str().to_owned()),
+                valid_until: None,
+            });
+        }
+    }
+
+    async fn arm(&mut self, conn: &mut Conn, subject: &Subject, step: i16, due_at: DateTime<Utc>) -> Result<()> {
+        // A timer runs in the clock of the group that its step will use; any group of the notification serves.
+        let Some((channel_id, channel_type)) = self.channel_of(&subject.plan.policy, step) else { return Ok(()) };
+        let send_group_id = self.group(conn, subject, channel_id, channel_type).await?;
+        self.timers.push(TimerRow {
+            notification_id: subject.id,
+            send_group_id,
+            due_at,
+            generation: subject.generation,
+        });
+        Ok(())
+    }
+
+    fn channel_of(&self, policy: &Policy, step: i16) -> Option<(i32, ChannelType)> {
+        let channels = &self.snapshot.channels;
+        let of_step = policy.steps.get(usize::try_from(step).ok()?).and_then(|step| match &step.target {
+            Target::Channel(slug) => channels.iter().find(|c| c.row.slug == *slug),
+            Target::ChannelType(channel_type) => channels.iter().find(|c| c.row.channel_type == *channel_type),
+            Target::CallList(_) => None,
+        });
+        of_step.or_else(|| channels.first()).map(|c| (c.row.id, c.row.channel_type))
+    }
+
+    async fn group(
+        &mut self,
+        conn: &mut Conn,
+        subject: &Subject,
+        channel_id: i32,
+        channel_type: ChannelType,
+    ) -> Result<i64> {
+        let key = (subject.campaign_id, channel_id, subject.lane);
+        if let Some(id) = self.groups.get(&key) {
+            return Ok(*id);
+        }
+        let id =
+            planning::send_group(conn, subject.campaign_id, channel_id, channel_type, subject.lane, subject.weight)
+                .await?;
+        self.groups.insert(key, id);
+        Ok(id)
+    }
+}
+
+fn ended(state: State, step: i16, reason: Reason) -> Placed {
+    Placed { state, step, reason: Some(reason) }
+}
+
+/// A policy's own quiet hours hold on every channel type, for every purpose.
+fn quiet_rules(window: Window) -> Vec<QuietRule> {
+    let rule = |&channel_type| QuietRule { channel_type, purpose: consent::ALL.to_owned(), window };
+    ChannelType::ALL.iter().map(rule).collect()
+}
+
+/// Steps are at most 20.
+fn index(step: usize) -> i16 {
+    i16::try_from(step).unwrap_or(i16::MAX)
+}
+
+fn recipient_facts(row: &RecipientRow, zone: Tz, snapshot: &Snapshot, variables: &serde_json::Value) -> RecipientFacts {
+    let whatsapp =
+        |channel: i32| snapshot.channel(channel).is_some_and(|c| c.row.channel_type == ChannelType::Whatsapp);
+    RecipientFacts {
+        time_zone: row.time_zone.parse().unwrap_or(zone),
+        locale: Locale::parse(&row.locale).ok(),
+        addresses: row
+            .addresses
+            .iter()
+            .map(|address| AddressFacts {
+                id: address.id,
+                kind: address.kind,
+                value: address.value.clone(),
+                suppressed: address.suppressed,
+                capped: Vec::new(),
+                consents: address
+                    .consents
+                    .iter()
+                    .filter_map(|(channel_type, purpose, opted_in)| {
+                        Some(Consent {
+                            channel_type: channel_type.parse().ok()?,
+                            purpose: purpose.clone(),
+                            opted_out: !opted_in,
+                        })
+                    })
+                    .collect(),
+                service_window_until: address
+                    .last_inbound
+                    .iter()
+                    .filter(|(channel, _)| whatsapp(*channel))
+                    .map(|(_, at)| *at + SERVICE_WINDOW)
+                    .max(),
+            })
+            .collect(),
+        variables: variables.as_object().map(|v| v.keys().cloned().collect()).unwrap_or_default(),
+    }
+}
