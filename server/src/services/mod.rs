@@ -6,15 +6,19 @@ use std::sync::Arc;
 use crate::{clock::Clock, storage::Db, wake::Wake};
 
 pub mod consents;
+pub mod contacts;
 pub mod deciding;
 pub mod directory;
 pub mod error;
+pub mod etag;
 pub mod notifications;
 pub mod outcomes;
 pub mod planning;
 pub mod plans;
 pub mod policies;
+pub mod requests;
 pub mod templates;
+pub mod work;
 
 pub use error::{Error, Result, Violation};
 

@@ -4,7 +4,10 @@
 //! Habits that hold here: names, never `select *`; bulk work through `unnest`, never a loop of statements; rows are locked in
 //! id order before a set is written; machine time is `clock_timestamp()`, business time a parameter.
 
+pub mod audiences;
 pub mod breakers;
+pub mod consents;
+pub mod contacts;
 pub mod conversations;
 pub mod db;
 pub mod deciding;
@@ -18,6 +21,7 @@ pub mod planning;
 pub mod plans;
 pub mod receipts;
 pub mod recipients;
+pub mod requests;
 pub mod templates;
 
 pub use db::{Conn, Db, Tx};
