@@ -6,5 +6,6 @@ pub mod clock;
 pub mod grpc;
 pub mod services;
 pub mod storage;
+pub mod telemetry;
 pub mod wake;
 pub mod workers;

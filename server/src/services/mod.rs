@@ -5,20 +5,27 @@ use std::sync::Arc;
 
 use crate::{clock::Clock, storage::Db, wake::Wake};
 
+pub mod asking;
 pub mod consents;
 pub mod contacts;
 pub mod deciding;
 pub mod directory;
 pub mod error;
 pub mod etag;
+pub mod inbound;
 pub mod notifications;
 pub mod outcomes;
+pub mod outgoing;
 pub mod planning;
 pub mod plans;
 pub mod policies;
 pub mod requests;
 pub mod templates;
 pub mod work;
+pub mod receipts;
+pub mod rendering;
+pub mod templates;
+pub mod unsubscribe;
 
 pub use error::{Error, Result, Violation};
 
@@ -54,4 +61,8 @@ pub struct Settings {
     pub default_country: Option<String>,
     /// When people are not to be disturbed, where a policy has no hours of its own.
     pub quiet_hours: Vec<domain::fallback::QuietRule>,
+    /// The words that change consent.
+    pub words: domain::consent::Words,
+    /// What is answered to them.
+    pub confirmations: domain::consent::Confirmations,
 }

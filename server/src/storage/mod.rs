@@ -5,6 +5,7 @@
 //! id order before a set is written; machine time is `clock_timestamp()`, business time a parameter.
 
 pub mod audiences;
+pub mod asking;
 pub mod breakers;
 pub mod consents;
 pub mod contacts;
