@@ -6,10 +6,13 @@ use std::sync::Arc;
 use crate::{clock::Clock, storage::Db, wake::Wake};
 
 pub mod asking;
+pub mod channels;
 pub mod consents;
+pub mod contacts;
 pub mod deciding;
 pub mod directory;
 pub mod error;
+pub mod etag;
 pub mod inbound;
 pub mod notifications;
 pub mod outcomes;
@@ -19,8 +22,10 @@ pub mod plans;
 pub mod policies;
 pub mod receipts;
 pub mod rendering;
+pub mod requests;
 pub mod templates;
 pub mod unsubscribe;
+pub mod work;
 
 pub use error::{Error, Result, Violation};
 

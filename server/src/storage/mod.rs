@@ -5,7 +5,11 @@
 //! id order before a set is written; machine time is `clock_timestamp()`, business time a parameter.
 
 pub mod asking;
+pub mod audiences;
 pub mod breakers;
+pub mod channels;
+pub mod consents;
+pub mod contacts;
 pub mod conversations;
 pub mod db;
 pub mod deciding;
@@ -19,6 +23,7 @@ pub mod planning;
 pub mod plans;
 pub mod receipts;
 pub mod recipients;
+pub mod requests;
 pub mod templates;
 
 pub use db::{Conn, Db, Tx};
