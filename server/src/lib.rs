@@ -5,5 +5,6 @@ pub mod channels;
 pub mod clock;
 pub mod services;
 pub mod storage;
+pub mod telemetry;
 pub mod wake;
 pub mod workers;

@@ -15,6 +15,7 @@ pub mod planning;
 pub mod plans;
 pub mod policies;
 pub mod templates;
+pub mod unsubscribe;
 
 pub use error::{Error, Result, Violation};
 
@@ -50,4 +51,10 @@ pub struct Settings {
     pub default_country: Option<String>,
     /// When people are not to be disturbed, where a policy has no hours of its own.
     pub quiet_hours: Vec<domain::fallback::QuietRule>,
+    /// The words that change consent.
+    pub words: domain::consent::Words,
+    /// What is said when such a word was heard.
+    pub confirmations: domain::consent::Confirmations,
+    /// The secret of the links that end a subscription.
+    pub unsubscribe_key: unsubscribe::Key,
 }
