@@ -28,11 +28,9 @@ stop_process() {
   local pid
   pid=$(process_of "$1") || return 0
   say "stopping $1"
-  kill -TERM "$pid" 2>/dev/null || true
-  wait_for 30 process_ended "$1" || {
+  end_by TERM 30 "$pid" || {
     say "$1 does not stop in 30 s: ending it"
-    kill -KILL "$pid" 2>/dev/null || true
-    wait_for 10 process_ended "$1"
+    end_by KILL 10 "$pid"
   }
   rm -f "$PROCESSES/$1.pid"
 }

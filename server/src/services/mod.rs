@@ -9,11 +9,15 @@ pub mod consents;
 pub mod deciding;
 pub mod directory;
 pub mod error;
+pub mod inbound;
 pub mod notifications;
 pub mod outcomes;
+pub mod outgoing;
 pub mod planning;
 pub mod plans;
 pub mod policies;
+pub mod receipts;
+pub mod rendering;
 pub mod templates;
 pub mod unsubscribe;
 
@@ -57,4 +61,6 @@ pub struct Settings {
     pub confirmations: domain::consent::Confirmations,
     /// The secret of the links that end a subscription.
     pub unsubscribe_key: unsubscribe::Key,
+    /// What is answered to them.
+    pub confirmations: domain::consent::Confirmations,
 }

@@ -96,7 +96,10 @@ pub async fn store(context: &Context, ended: &[Ended]) -> Result<Vec<Stored>> {
 }
 
 /// The step that a delivery carries out; a conversation's message has the rules of a step by itself.
-async fn step_of(context: &Context, conn: &mut Conn, delivery: &OpenDelivery) -> Result<Step> {
+///
+/// # Errors
+/// What storage says.
+pub async fn step_of(context: &Context, conn: &mut Conn, delivery: &OpenDelivery) -> Result<Step> {
     if let Some(n) = &delivery.notification {
         let plan = context.plans.load(conn, n.plan_id).await?;
         if let Some(step) = plan.policy.steps.get(usize::try_from(delivery.step).unwrap_or_default()) {

@@ -276,3 +276,17 @@ pub async fn clocks(conn: &mut Conn, notifications: &[Uuid], now: DateTime<Utc>)
     .await?;
     Ok(rows.into_iter().map(|r| (r.notification_id, r)).collect())
 }
+
+/// The notifications that deliveries belong to.
+///
+/// # Errors
+/// What storage says.
+pub async fn notifications_of(conn: &mut Conn, deliveries: &[Uuid]) -> Result<HashMap<Uuid, Uuid>> {
+    let rows = sqlx::query!(
+        r#"select id, notification_id as "notification_id!" from delivery where id = any($1) and notification_id is not null"#,
+        deliveries
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|r| (r.id, r.notification_id)).collect())
+}

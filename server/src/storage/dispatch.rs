@@ -227,8 +227,12 @@ pub struct Claimed {
     pub generation: i32,
     /// The channel.
     pub channel_id: i32,
+    /// The key of the address.
+    pub address_id: i64,
     /// Where to.
     pub to: Address,
+    /// Why one writes.
+    pub purpose: String,
     /// The content, where it is a conversation's message.
     pub content: Option<serde_json::Value>,
     /// The pinned plan that renders it, where it is a notification's.
@@ -261,10 +265,11 @@ pub async fn claim(conn: &mut Conn, chunk: i64, token: Uuid, lease_secs: f64) ->
               where id = $1 and published_at is not null and (token is null or lease_until < clock_timestamp())
                 and exists (select from send_group g where g.id = send_group_id and g.running)
              returning delivery_ids)
-           select d.id, d.notification_id, d.step, d.channel_id as "channel_id!", a.kind::text as "kind!",
-                  a.value as "value!", m.content as "content?", n.plan_id as "plan_id?",
-                  n.variables as "variables?", k.locale as "locale?", n.generation as "generation?", d.attempts, d.failures,
-                  d.throttles, w.last_inbound_at as "last_inbound_at?", d.valid_until
+           select d.id as "id!", d.notification_id as "notification_id?", d.step as "step!", d.channel_id as "channel_id!",
+                  a.id as "address_id!", a.kind::text as "kind!", a.value as "value!", n.purpose as "purpose?", m.content as "content?", n.plan_id as "plan_id?",
+                  n.variables as "variables?", k.locale as "locale?", n.generation as "generation?",
+                  d.attempts as "attempts!", d.failures as "failures!", d.throttles as "throttles!",
+                  w.last_inbound_at as "last_inbound_at?", d.valid_until as "valid_until?"
              from c cross join unnest(c.delivery_ids) i(id)
              join delivery d on d.id = i.id
              join address a on a.id = d.address_id
@@ -287,7 +292,9 @@ pub async fn claim(conn: &mut Conn, chunk: i64, token: Uuid, lease_secs: f64) ->
                 step: r.step,
                 generation: r.generation.unwrap_or_default(),
                 channel_id: r.channel_id,
+                address_id: r.address_id,
                 to: Address { kind: r.kind.parse()?, value: r.value },
+                purpose: r.purpose.unwrap_or_else(|| domain::consent::SERVICE.to_owned()),
                 content: r.content,
                 plan_id: r.plan_id,
                 variables: r.variables.unwrap_or_default(),

@@ -271,17 +271,30 @@ pub async fn set_consent(
     Ok(())
 }
 
-/// Forgets the refusals of an address on a channel type: START takes back every STOP.
+/// Gathers addresses under a contact, behind those that it has.
 ///
 /// # Errors
 /// What storage says.
-pub async fn clear_refusals(conn: &mut Conn, address_id: i64, channel_type: &str) -> Result<()> {
+pub async fn gather_addresses(conn: &mut Conn, contact_id: i64, addresses: &[i64]) -> Result<()> {
     sqlx::query!(
-        "delete from consent where address_id = $1 and channel_type = $2 and not opted_in",
-        address_id,
-        channel_type
+        r#"insert into contact_address (contact_id, address_id, position)
+           select $1, x.id, (select coalesce(max(position), 0) + 1 from contact_address where contact_id = $1)::smallint
+             from unnest($2::bigint[]) x(id)
+            where not exists (select from contact_address c where c.address_id = x.id)
+           on conflict do nothing"#,
+        contact_id,
+        addresses
     )
     .execute(conn)
     .await?;
+    Ok(())
+}
+
+/// Locks a contact: the first lock of whoever decides about what belongs to it.
+///
+/// # Errors
+/// What storage says.
+pub async fn lock_contact(conn: &mut Conn, contact_id: i64) -> Result<()> {
+    sqlx::query!("select id from contact where id = $1 for update", contact_id).fetch_optional(conn).await?;
     Ok(())
 }

@@ -300,18 +300,20 @@ pub async fn keep_as_evidence(conn: &mut Conn, rows: &[&OutcomeRow]) -> Result<(
     Ok(())
 }
 
-/// Makes the steps of notifications due at once: something was found that only fallback may decide (validity is over).
+/// Makes the steps of queued deliveries due at once whose validity is over: only fallback may say what follows.
 ///
 /// # Errors
 /// What storage says.
-pub async fn make_due(conn: &mut Conn, notifications: &[Uuid]) -> Result<()> {
+pub async fn make_due_if_invalid(conn: &mut Conn, deliveries: &[Uuid], now: DateTime<Utc>) -> Result<()> {
     sqlx::query!(
         r#"insert into timer (owner, kind, send_group_id, due_at, generation)
            select n.id, 'step', d.send_group_id, 'epoch'::timestamptz, n.generation
-             from notification n join delivery d on d.notification_id = n.id and d.step = n.step
-            where n.id = any($1) and n.state = 'waiting' and d.send_group_id is not null order by n.id
-           on conflict (owner, kind) do update set due_at = 'epoch'::timestamptz, generation = excluded.generation"#,
-        notifications
+             from delivery d join notification n on n.id = d.notification_id
+            where d.id = any($1) and d.work = 'queued' and d.valid_until <= $2 and n.state = 'waiting' and n.step = d.step
+            order by n.id
+           on conflict (owner, kind) do update set due_at = excluded.due_at, generation = excluded.generation"#,
+        deliveries,
+        now
     )
     .execute(conn)
     .await?;

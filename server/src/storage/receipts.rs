@@ -259,3 +259,21 @@ pub async fn lift(conn: &mut Conn, lifts: &[Lift], now: DateTime<Utc>) -> Result
     .await?;
     Ok(())
 }
+
+/// Notes that the waits of deliveries began now, in their groups' clocks: a receipt came before the outcome was stored. Says the
+/// groups.
+///
+/// # Errors
+/// What storage says.
+pub async fn start_waits(conn: &mut Conn, deliveries: &[Uuid], now: DateTime<Utc>) -> Result<Vec<(Uuid, i64)>> {
+    let rows = sqlx::query!(
+        r#"update delivery d set first_sent_at = coalesce(d.first_sent_at, $2::timestamptz - g.clock_shift)
+             from send_group g where d.id = any($1) and g.id = d.send_group_id
+           returning d.id, g.id as "send_group_id!""#,
+        deliveries,
+        now
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|r| (r.id, r.send_group_id)).collect())
+}

@@ -5,7 +5,10 @@ use std::{future::Future, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
+pub mod dispatch;
+pub mod providers;
 pub mod relay;
+pub mod writer;
 
 /// Pauses after errors: short at first, then at most this.
 const MAX_PAUSE: Duration = Duration::from_secs(5);

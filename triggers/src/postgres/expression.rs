@@ -85,7 +85,9 @@ fn end_of_dollar(chars: &[char], start: usize) -> Option<usize> {
     if !tag[1..length - 1].iter().all(|c| c.is_alphanumeric() || *c == '_') {
         return None;
     }
-    (start + length..=chars.len().checked_sub(length)?).find(|at| chars[*at..].starts_with(tag)).map(|at| at + length - 1)
+    (start + length..=chars.len().checked_sub(length)?)
+        .find(|at| chars[*at..].starts_with(tag))
+        .map(|at| at + length - 1)
 }
 
 #[cfg(test)]

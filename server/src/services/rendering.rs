@@ -1,0 +1,53 @@
+//! From what was claimed to what is said: the content of a conversation's message as it stands, of a notification's step from
+//! its pinned template.
+
+use domain::{channel::ChannelType, delivery::FailureClass, fallback::Target, message::Content};
+
+use super::{Context, Result};
+use crate::{channels::Refusal, storage::dispatch::Claimed};
+
+/// The content of a delivery.
+///
+/// # Errors
+/// A refusal of our own, without a call: the template cannot be rendered with these variables, or stored content cannot be read.
+pub async fn content(
+    context: &Context,
+    claimed: &Claimed,
+    channel_type: ChannelType,
+) -> std::result::Result<Content, Refusal> {
+    if let Some(stored) = &claimed.content {
+        return serde_json::from_value(stored.clone())
+            .map_err(|error| refusal("CONTENT_UNREADABLE", &error.to_string()));
+    }
+    let Some(plan_id) = claimed.plan_id else { return Err(refusal("CONTENT_MISSING", "nothing is to be said")) };
+    let plan = {
+        let mut conn = context.side.conn().await.map_err(|error| refusal("PLAN_UNREADABLE", &error.to_string()))?;
+        context.plans.load(&mut conn, plan_id).await.map_err(|error| refusal("PLAN_UNREADABLE", &error.to_string()))?
+    };
+    let step = usize::try_from(claimed.step).unwrap_or_default();
+    let Some(template) = plan.templates.get(step).and_then(Option::as_ref) else {
+        return Err(refusal("NO_TEMPLATE_CONTENT", "the step has no template"));
+    };
+    let none = serde_json::Map::new();
+    let variables = claimed.variables.as_object().unwrap_or(&none);
+    let locales: Vec<&str> = Some(claimed.locale.as_str()).filter(|l| !l.is_empty()).into_iter().collect();
+    template
+        .render(channel_type, &locales, variables)
+        .map(|rendered| rendered.content)
+        .map_err(|error| refusal("TEMPLATE_NOT_RENDERED", &error.to_string()))
+}
+
+/// Whether the policy has a later step that sends something, so that this one may be given up for it.
+///
+/// # Errors
+/// What storage says.
+pub async fn has_later_step(context: &Context, claimed: &Claimed) -> Result<bool> {
+    let Some(plan_id) = claimed.plan_id else { return Ok(false) };
+    let plan = context.plans.load(&mut *context.side.conn().await?, plan_id).await?;
+    let later = usize::try_from(claimed.step).unwrap_or_default() + 1;
+    Ok(plan.policy.steps.iter().skip(later).any(|step| !matches!(step.target, Target::CallList(_))))
+}
+
+fn refusal(code: &str, detail: &str) -> Refusal {
+    Refusal { class: FailureClass::Technical, code: code.to_owned(), detail: detail.to_owned(), retry_after: None }
+}

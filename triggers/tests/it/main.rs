@@ -1,0 +1,13 @@
+//! The stories of captures and schedules, on a real Postgres.
+//!
+//! `SWITCHBOARD_TEST_DATABASE_URL` (or `DATABASE_URL`) names a server and a role that may create databases and roles; each
+//! test makes a database of its own and drops it.
+
+mod audience;
+mod capture;
+mod catalogue;
+mod consumer;
+mod cron;
+mod faults;
+mod install;
+mod support;
