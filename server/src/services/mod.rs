@@ -61,6 +61,4 @@ pub struct Settings {
     pub confirmations: domain::consent::Confirmations,
     /// The secret of the links that end a subscription.
     pub unsubscribe_key: unsubscribe::Key,
-    /// What is answered to them.
-    pub confirmations: domain::consent::Confirmations,
 }
