@@ -68,6 +68,7 @@ impl World {
             quiet_hours: Vec::new(),
             words: Words::shipped(),
             confirmations: Confirmations::shipped(),
+            unsubscribe_key: server::services::unsubscribe::Key::new([7; 32]),
         };
         Ok(Context {
             db: Db::open(url, 8, Planner::Hot)?,
