@@ -54,7 +54,11 @@ pub struct Begun {
 
 impl World {
     pub async fn new() -> anyhow::Result<Self> {
-        let db = Postgres::shared().await?.database(&MIGRATOR).await?;
+        Self::on(Postgres::shared().await?.database(&MIGRATOR).await?)
+    }
+
+    /// A world on a database of a Postgres of the test's own.
+    pub fn on(db: TestDatabase) -> anyhow::Result<Self> {
         let context = Self::context(&db.url, Clock::new())?;
         Ok(Self { context, db })
     }
