@@ -4,6 +4,7 @@ pub mod bus;
 pub mod channels;
 pub mod clock;
 pub mod config;
+pub mod http;
 pub mod services;
 pub mod storage;
 pub mod telemetry;

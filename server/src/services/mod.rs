@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::{clock::Clock, storage::Db, wake::Wake};
 
 pub mod asking;
+pub mod calls;
 pub mod consents;
 pub mod deciding;
 pub mod directory;
@@ -21,6 +22,7 @@ pub mod receipts;
 pub mod rendering;
 pub mod templates;
 pub mod unsubscribe;
+pub mod webhooks;
 
 pub use error::{Error, Result, Violation};
 
