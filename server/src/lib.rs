@@ -5,6 +5,7 @@ pub mod channels;
 pub mod clock;
 pub mod config;
 pub mod http;
+pub mod grpc;
 pub mod services;
 pub mod storage;
 pub mod telemetry;

@@ -7,10 +7,13 @@ use crate::{clock::Clock, storage::Db, wake::Wake};
 
 pub mod asking;
 pub mod calls;
+pub mod channels;
 pub mod consents;
+pub mod contacts;
 pub mod deciding;
 pub mod directory;
 pub mod error;
+pub mod etag;
 pub mod inbound;
 pub mod notifications;
 pub mod outcomes;
@@ -20,9 +23,11 @@ pub mod plans;
 pub mod policies;
 pub mod receipts;
 pub mod rendering;
+pub mod requests;
 pub mod templates;
 pub mod unsubscribe;
 pub mod webhooks;
+pub mod work;
 
 pub use error::{Error, Result, Violation};
 

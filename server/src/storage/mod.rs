@@ -5,8 +5,12 @@
 //! id order before a set is written; machine time is `clock_timestamp()`, business time a parameter.
 
 pub mod asking;
+pub mod audiences;
 pub mod breakers;
 pub mod calls;
+pub mod channels;
+pub mod consents;
+pub mod contacts;
 pub mod conversations;
 pub mod db;
 pub mod deciding;
@@ -24,6 +28,7 @@ pub mod receipts;
 pub mod receiving;
 pub mod recipients;
 pub mod schema;
+pub mod requests;
 pub mod templates;
 
 pub use db::{Conn, Db, Tx};

@@ -156,6 +156,9 @@ impl Dispatch {
                     Err(_) => break,
                 }
                 next = waiting.next();
+                if provider.trial {
+                    break;
+                }
             }
             if !slice.is_empty() {
                 let started = Instant::now();
