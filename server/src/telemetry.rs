@@ -63,9 +63,15 @@ pub fn metrics() -> &'static PrometheusHandle {
 
 fn describe() {
     describe_histogram!(PROVIDER_CALL, Unit::Seconds, "Time of one call of a provider, whatever came of it.");
-    describe_counter!(WEBHOOKS, "Webhooks by what became of them: stored, spooled, refused, malformed, unknown, unavailable.");
+    describe_counter!(
+        WEBHOOKS,
+        "Webhooks by what became of them: stored, spooled, refused, malformed, unknown, unavailable."
+    );
     describe_gauge!(SPOOLED, "Webhooks that wait on this machine's disk for the database.");
-    describe_gauge!(WAITING, "Rows that wait, at most 10000 are counted: chunks, receipts, inbound, parked, events, firings.");
+    describe_gauge!(
+        WAITING,
+        "Rows that wait, at most 10000 are counted: chunks, receipts, inbound, parked, events, firings."
+    );
     describe_gauge!(CLOCK_OFFSET, Unit::Seconds, "The database's clock minus this machine's.");
     describe_counter!(REMOVED, "Rows that were removed because they were old, by kind.");
 }

@@ -53,7 +53,8 @@ pub async fn ready(State(web): State<Arc<Web>>) -> Response {
         ("spool", spool(&web.spool)),
     ];
     let ready = checks.iter().all(|(_, check)| check.is_ok());
-    let words = checks.into_iter().map(|(name, check)| (name.to_owned(), check.map_or_else(Value::from, |()| json!("ok"))));
+    let words =
+        checks.into_iter().map(|(name, check)| (name.to_owned(), check.map_or_else(Value::from, |()| json!("ok"))));
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(json!({ "ready": ready, "checks": words.collect::<Map<_, _>>() }))).into_response()
 }
@@ -62,7 +63,9 @@ async fn database(context: &Context) -> Result<(), String> {
     let asked = async { schema::compare(&mut *context.lists.conn().await?).await };
     match tokio::time::timeout(PATIENCE, asked).await {
         Ok(Ok(Schema::Current | Schema::Newer(_))) => Ok(()),
-        Ok(Ok(Schema::Behind(_) | Schema::Different(_))) => Err("has another schema: run `switchboard migrate`".to_owned()),
+        Ok(Ok(Schema::Behind(_) | Schema::Different(_))) => {
+            Err("has another schema: run `switchboard migrate`".to_owned())
+        }
         Ok(Err(error)) => Err(error.to_string()),
         Err(_) => Err(storage::Error::no_answer().to_string()),
     }
@@ -86,5 +89,6 @@ pub async fn metrics(State(web): State<Arc<Web>>) -> Response {
         telemetry::waiting("events", waiting.events);
         telemetry::waiting("firings", waiting.firings);
     }
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], telemetry::metrics().render()).into_response()
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], telemetry::metrics().render())
+        .into_response()
 }

@@ -32,17 +32,27 @@ pub async fn end(State(web): State<Arc<Web>>, Path(token): Path<String>) -> Resp
     let work = Arc::clone(&web);
     let ended = web.tasks.spawn(async move { unsubscribe::end(&work.context, &subscription).await }).await;
     match ended {
-        Ok(Ok(())) => page(StatusCode::OK, "Unsubscribed", "<p>You will not be sent messages of this kind any more.</p>"),
+        Ok(Ok(())) => {
+            page(StatusCode::OK, "Unsubscribed", "<p>You will not be sent messages of this kind any more.</p>")
+        }
         Ok(Err(error)) => {
             tracing::warn!(error = %error, "a subscription was not ended");
-            page(StatusCode::SERVICE_UNAVAILABLE, "Not yet", "<p>This cannot be done now. Please try again in a minute.</p>")
+            page(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Not yet",
+                "<p>This cannot be done now. Please try again in a minute.</p>",
+            )
         }
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }
 
 fn unknown() -> Response {
-    page(StatusCode::NOT_FOUND, "Unknown link", "<p>This link is not complete. Please copy all of it from the message.</p>")
+    page(
+        StatusCode::NOT_FOUND,
+        "Unknown link",
+        "<p>This link is not complete. Please copy all of it from the message.</p>",
+    )
 }
 
 fn page(status: StatusCode, title: &str, body: &str) -> Response {

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Web,
-    spool::{self, Spool, Spooled},
+    spool::{Spool, Spooled},
 };
 use crate::{
     channels::{WebhookAnswer, WebhookError, WebhookRequest},
@@ -181,14 +181,6 @@ async fn store_oldest(context: &Context, spool: &Spool) -> anyhow::Result<()> {
 async fn again(context: &Context, spooled: &Spooled) -> Result<(), Error> {
     let checked: Checked = webhooks::check(context, spooled.provider_id, &spooled.request).await?;
     Ok(webhooks::store(context, &checked, spooled.arrived).await?)
-}
-
-/// Opens the spool of a process.
-///
-/// # Errors
-/// See [`spool::Error`].
-pub fn open_spool(http: &crate::config::Http) -> Result<Spool, spool::Error> {
-    Spool::open(&http.spool_dir, http.spool_max_bytes)
 }
 
 #[cfg(test)]

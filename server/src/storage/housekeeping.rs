@@ -55,15 +55,13 @@ impl Kind {
 /// What storage says.
 pub async fn remove_old(conn: &mut Conn, kind: Kind, before: DateTime<Utc>) -> Result<u64> {
     let done = match kind {
-        Kind::Request => {
-            sqlx::query!(
-                r#"delete from request where ctid = any (array(select ctid from request where created_at < $1 limit $2))"#,
-                before,
-                BATCH
-            )
-            .execute(conn)
-            .await?
-        }
+        Kind::Request => sqlx::query!(
+            r#"delete from request where ctid = any (array(select ctid from request where created_at < $1 limit $2))"#,
+            before,
+            BATCH
+        )
+        .execute(conn)
+        .await?,
         Kind::ProviderRef => {
             sqlx::query!(
                 r#"delete from provider_ref

@@ -27,8 +27,8 @@ pub mod plans;
 pub mod receipts;
 pub mod receiving;
 pub mod recipients;
-pub mod schema;
 pub mod requests;
+pub mod schema;
 pub mod templates;
 
 pub use db::{Conn, Db, Tx};

@@ -50,7 +50,11 @@ pub async fn pass(context: &Context) -> anyhow::Result<Option<TimeDelta>> {
         let groups = receiving::quiet_until(&mut tx, until).await?;
         // A fresh installation has no groups, and so no gap.
         if groups > 0 {
-            tracing::warn!(gap_secs = gap, groups, "nothing could be received for a while; waits are given that time again");
+            tracing::warn!(
+                gap_secs = gap,
+                groups,
+                "nothing could be received for a while; waits are given that time again"
+            );
         }
     }
     tx.commit().await.map_err(Error::from)?;
