@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::{clock::Clock, storage::Db, wake::Wake};
 
 pub mod asking;
+pub mod calls;
 pub mod channels;
 pub mod consents;
 pub mod contacts;
@@ -25,6 +26,7 @@ pub mod rendering;
 pub mod requests;
 pub mod templates;
 pub mod unsubscribe;
+pub mod webhooks;
 pub mod work;
 
 pub use error::{Error, Result, Violation};
