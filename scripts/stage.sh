@@ -6,8 +6,11 @@
 export WHATSAPP_TOKEN=simulated-meta-token WHATSAPP_APP_SECRET=simulated-app-secret
 export WHATSAPP_VERIFY_TOKEN=simulated-verify-token TWILIO_TOKEN=simulated-auth-token
 
-# build_programs: all programs of the stage, and where they are (BIN).
+# build_programs: all programs of the stage, and where they are (BIN). SWITCHBOARD_BIN names a folder with programs that are
+# built already.
 build_programs() {
+  BIN=${SWITCHBOARD_BIN:-}
+  [ -z "$BIN" ] || return 0
   say "building (the first time takes some minutes)"
   (cd "$ROOT" && SQLX_OFFLINE=true cargo build --locked --bin switchboard --bin switchboard-simulator --bin switchboard-cli \
     --bin switchboard-demo </dev/null)
