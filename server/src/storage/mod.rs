@@ -14,12 +14,14 @@ pub mod dispatch;
 pub mod events;
 pub mod inbound;
 pub mod leader;
+pub mod leases;
 pub mod outcomes;
 pub mod planning;
 pub mod plans;
 pub mod receipts;
 pub mod recipients;
 pub mod templates;
+pub mod wake;
 
 pub use db::{Conn, Db, Tx};
 
