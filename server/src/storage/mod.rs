@@ -20,6 +20,7 @@ pub mod events;
 pub mod housekeeping;
 pub mod inbound;
 pub mod leader;
+pub mod leases;
 pub mod listen;
 pub mod outcomes;
 pub mod planning;
@@ -31,6 +32,7 @@ pub mod recipients;
 pub mod requests;
 pub mod schema;
 pub mod templates;
+pub mod wake;
 
 pub use db::{Conn, Db, Tx};
 

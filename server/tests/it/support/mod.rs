@@ -1,6 +1,7 @@
 //! What the stories stand on: a database of their own, a context by hand, and a small world of channels, people and plans.
 
 pub mod pipeline;
+pub mod source;
 
 use std::{sync::Arc, time::Duration};
 
