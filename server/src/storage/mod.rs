@@ -7,6 +7,7 @@
 pub mod asking;
 pub mod audiences;
 pub mod breakers;
+pub mod call_lists;
 pub mod channels;
 pub mod consents;
 pub mod contacts;
@@ -21,6 +22,7 @@ pub mod leader;
 pub mod outcomes;
 pub mod planning;
 pub mod plans;
+pub mod policies;
 pub mod receipts;
 pub mod recipients;
 pub mod requests;
