@@ -7,6 +7,7 @@ use crate::{clock::Clock, storage::Db, wake::Wake};
 
 pub mod asking;
 pub mod call_lists;
+pub mod calls;
 pub mod channels;
 pub mod consents;
 pub mod contacts;
@@ -26,6 +27,7 @@ pub mod rendering;
 pub mod requests;
 pub mod templates;
 pub mod unsubscribe;
+pub mod webhooks;
 pub mod work;
 
 pub use error::{Error, Result, Violation};

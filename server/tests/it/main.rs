@@ -2,4 +2,5 @@
 
 mod killing;
 mod protocol;
+mod sending;
 mod support;
