@@ -4,8 +4,9 @@
 //! Habits that hold here: names, never `select *`; bulk work through `unnest`, never a loop of statements; rows are locked in
 //! id order before a set is written; machine time is `clock_timestamp()`, business time a parameter.
 
-pub mod audiences;
+pub mod activities;
 pub mod asking;
+pub mod audiences;
 pub mod breakers;
 pub mod consents;
 pub mod contacts;
@@ -15,14 +16,18 @@ pub mod deciding;
 pub mod directory;
 pub mod dispatch;
 pub mod events;
+pub mod feed;
+pub mod history;
 pub mod inbound;
 pub mod leader;
+pub mod messages;
 pub mod outcomes;
 pub mod planning;
 pub mod plans;
 pub mod receipts;
 pub mod recipients;
 pub mod requests;
+pub mod sending;
 pub mod templates;
 
 pub use db::{Conn, Db, Tx};
