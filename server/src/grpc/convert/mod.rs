@@ -3,7 +3,13 @@
 
 pub mod common;
 pub mod contact;
+pub mod content;
+pub mod event;
 mod faults;
+pub mod message;
+pub mod notification;
+pub mod plan;
+pub mod sending;
 
 pub use faults::Faults;
 
