@@ -13,6 +13,7 @@ pub mod page;
 pub mod status;
 pub mod stream;
 
+mod channels;
 mod contacts;
 mod conversation_service;
 mod event_service;
@@ -84,6 +85,11 @@ pub async fn serve(listener: TcpListener, context: Context, shutdown: Cancellati
         ))
         .add_service(limited!(message_service_server::MessageServiceServer, message_service::Messages { context: of() }))
         .add_service(limited!(event_service_server::EventServiceServer, events))
+        .add_service(limited!(
+            channel_service_server::ChannelServiceServer,
+            channels::Channels { context: context.clone() }
+        ))
+        .add_service(limited!(contact_service_server::ContactServiceServer, contacts::Contacts { context }))
         .serve_with_incoming_shutdown(TcpIncoming::from(listener), async move {
             stopping.cancelled().await;
             health.set_service_status("", ServingStatus::NotServing).await;

@@ -46,6 +46,9 @@ impl From<Error> for Status {
                 because(Code::OutOfRange, "CURSOR_GONE", &words, [("oldest_cursor", oldest_cursor)])
             }
             Error::Outside { reason, message } => because(Code::FailedPrecondition, reason, &message, []),
+            Error::SecretMissing { setting, message } => {
+                because(Code::FailedPrecondition, "SECRET_MISSING", &message, [("setting", setting)])
+            }
             Error::Storage(error) => of_storage(&error),
         }
     }
@@ -155,6 +158,7 @@ mod tests {
             (Error::BatchTooLarge { limit: 3 }, Code::InvalidArgument),
             (Error::CursorGone { oldest_cursor: "x".into() }, Code::OutOfRange),
             (Error::Outside { reason: "SECRET_MISSING", message: "not set".into() }, Code::FailedPrecondition),
+            (Error::SecretMissing { setting: "token_env".into(), message: "not set".into() }, Code::FailedPrecondition),
             (Error::Storage(storage::Error::Unavailable(sqlx())), Code::Unavailable),
             (Error::Storage(storage::Error::Contended(sqlx())), Code::Aborted),
             (Error::Storage(storage::Error::Exists { constraint: "x".into() }), Code::Aborted),
