@@ -38,12 +38,9 @@ pub fn way(plan: v1::Plan, faults: &mut Faults) -> Way {
             if named.is_none() && given.template.is_empty() {
                 faults.note("template", "is missing");
             }
-            match (usize::try_from(given.step), named) {
-                (Err(_), _) => faults.note("step", "is the index of a step, from 0"),
-                (Ok(step), Some(named)) if step_templates.insert(step, named).is_some() => {
-                    faults.note("step", format!("has a template of step {step}, which another entry has too"));
-                }
-                (Ok(_), _) => {}
+            let Ok(step) = usize::try_from(given.step) else { return faults.note("step", "is the index of a step, from 0") };
+            if named.is_some_and(|named| step_templates.insert(step, named).is_some()) {
+                faults.note("step", format!("is {step}, for which another entry has a template too"));
             }
         });
     }

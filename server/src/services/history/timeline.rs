@@ -248,7 +248,8 @@ impl Told<'_> {
 
     /// What is so now, or ended it.
     fn now(&mut self, listed: Option<&ListedRow>, answer: Option<(DateTime<Utc>, ChannelType)>) {
-        let row = &self.notification.row;
+        let notification = self.notification;
+        let row = &notification.row;
         let reason: Option<Reason> = row.reason.as_deref().and_then(|r| r.parse().ok());
         if let Some((at, channel_type)) = answer {
             let late = if row.late { ", after its step was left" } else { "" };
@@ -259,7 +260,7 @@ impl Told<'_> {
         if let Some(list) = listed {
             let words = format!("the person was put on the call list {}", list.call_list);
             if let Some(entry) = self.add(list.created_at, Kind::Listed, words) {
-                entry.step = i16::try_from(self.notification.steps.len()).ok().map(|n| n - 1);
+                entry.step = i16::try_from(notification.steps.len()).ok().map(|n| n - 1);
             }
             if let Some(at) = list.mailed_at {
                 self.add(at, Kind::Listed, format!("the call list {} was mailed", list.call_list));
