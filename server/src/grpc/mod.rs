@@ -77,13 +77,15 @@ pub async fn serve(listener: TcpListener, context: Context, shutdown: Cancellati
         .layer(edge::EdgeLayer)
         .add_service(health_service)
         .add_service(reflection)
-        .add_service(limited!(contact_service_server::ContactServiceServer, contacts::Contacts { context: of() }))
         .add_service(limited!(notification_service_server::NotificationServiceServer, notifications))
         .add_service(limited!(
             conversation_service_server::ConversationServiceServer,
             conversation_service::Conversations { context: of() }
         ))
-        .add_service(limited!(message_service_server::MessageServiceServer, message_service::Messages { context: of() }))
+        .add_service(limited!(
+            message_service_server::MessageServiceServer,
+            message_service::Messages { context: of() }
+        ))
         .add_service(limited!(event_service_server::EventServiceServer, events))
         .add_service(limited!(
             channel_service_server::ChannelServiceServer,

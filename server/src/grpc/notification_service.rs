@@ -70,12 +70,17 @@ impl NotificationService for Notifications {
             return Err(Error::BatchTooLarge { limit: MAX_BATCH }.into());
         }
         let now = self.context.clock.now();
-        write(&self.context, request, move |r, f| asked::drafts(r, now, f), |context, work, (drafts, allow_partial)| {
-            Box::pin(async move {
-                let sent = sending::send_batch(context, work, drafts, allow_partial).await?;
-                Ok(v1::BatchSendNotificationsResponse { results: sent.into_iter().map(result).collect() })
-            })
-        })
+        write(
+            &self.context,
+            request,
+            move |r, f| asked::drafts(r, now, f),
+            |context, work, (drafts, allow_partial)| {
+                Box::pin(async move {
+                    let sent = sending::send_batch(context, work, drafts, allow_partial).await?;
+                    Ok(v1::BatchSendNotificationsResponse { results: sent.into_iter().map(result).collect() })
+                })
+            },
+        )
         .await
     }
 
@@ -120,8 +125,7 @@ impl NotificationService for Notifications {
         &self,
         request: Request<v1::WatchNotificationRequest>,
     ) -> Result<Response<Self::WatchNotificationStream>, Status> {
-        let (id, full) =
-            convert::read(&self.context, request.get_ref(), |r, f| notification::get(&r.name, r.view, f))?;
+        let (id, full) = convert::read(&self.context, request.get_ref(), |r, f| notification::get(&r.name, r.view, f))?;
         history::get(&self.context, id).await?;
         let watch = Watch::begin(&self.feed, &self.context, id, request.get_ref().keep_open).await?;
         let clock = self.context.clock.clone();
@@ -162,5 +166,9 @@ fn refused(violations: Vec<Violation>) -> v1::BatchError {
         reason: violation.reason.to_owned(),
         description: violation.description,
     };
-    v1::BatchError { code: code.into(), reason: reason.to_owned(), problems: violations.into_iter().map(problem).collect() }
+    v1::BatchError {
+        code: code.into(),
+        reason: reason.to_owned(),
+        problems: violations.into_iter().map(problem).collect(),
+    }
 }

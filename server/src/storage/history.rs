@@ -137,7 +137,9 @@ pub async fn page(conn: &mut Conn, wanted: &Wanted, limit: i64) -> Result<Vec<Uu
             let states = if wanted.states.is_empty() { State::ALL } else { wanted.states.as_slice() };
             let states: Vec<&str> = states.iter().map(|s| s.as_str()).collect();
             query.push("select x.id from unnest(").push_bind(states.into_iter().map(str::to_owned).collect::<Vec<_>>());
-            query.push("::text[]) as s(state) cross join lateral (select n.id from notification n where n.campaign_id = (");
+            query.push(
+                "::text[]) as s(state) cross join lateral (select n.id from notification n where n.campaign_id = (",
+            );
             query.push("select id from campaign where slug = ").push_bind(campaign.clone());
             query.push(") and n.state = s.state::notification_state");
             push_rest(&mut query, wanted);
@@ -416,6 +418,7 @@ pub async fn answer(conn: &mut Conn, message_id: Uuid) -> Result<Option<(DateTim
 /// # Errors
 /// What storage says.
 pub async fn locale(conn: &mut Conn, contact_id: i64) -> Result<String> {
-    let locale = sqlx::query_scalar!("select locale from contact where id = $1", contact_id).fetch_optional(conn).await?;
+    let locale =
+        sqlx::query_scalar!("select locale from contact where id = $1", contact_id).fetch_optional(conn).await?;
     Ok(locale.unwrap_or_default())
 }

@@ -2,5 +2,6 @@
 
 mod killing;
 mod protocol;
+mod reading;
 mod sending;
 mod support;

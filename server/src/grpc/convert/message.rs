@@ -2,12 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use domain::delivery::Evidence;
-use proto::v1::{
-    self,
-    activity::Kind,
-    conversation::State,
-    message::Direction,
-};
+use proto::v1::{self, activity::Kind, conversation::State, message::Direction};
 use uuid::Uuid;
 
 use super::{Faults, common, content, notification, sending};

@@ -8,10 +8,7 @@ use domain::{
     notification::{Reason, State},
 };
 use proto::v1::{
-    self,
-    delivery::State as DeliveryState,
-    notification::State as NotificationState,
-    timeline_entry::Kind as EntryKind,
+    self, delivery::State as DeliveryState, notification::State as NotificationState, timeline_entry::Kind as EntryKind,
 };
 
 use super::{Faults, common, contact, content, plan, sending};

@@ -38,7 +38,9 @@ pub fn way(plan: v1::Plan, faults: &mut Faults) -> Way {
             if named.is_none() && given.template.is_empty() {
                 faults.note("template", "is missing");
             }
-            let Ok(step) = usize::try_from(given.step) else { return faults.note("step", "is the index of a step, from 0") };
+            let Ok(step) = usize::try_from(given.step) else {
+                return faults.note("step", "is the index of a step, from 0");
+            };
             if named.is_some_and(|named| step_templates.insert(step, named).is_some()) {
                 faults.note("step", format!("is {step}, for which another entry has a template too"));
             }
@@ -201,7 +203,10 @@ mod tests {
         assert!(faults.is_empty());
         assert_eq!((&read.step.target, read.says_success), (&Target::ChannelType(ChannelType::Email), false));
         let shown = step_message(&read.step, None);
-        assert_eq!((shown.template.as_str(), shown.attempts, shown.every), ("templates/welcome/versions/2", 3, seconds(5)));
+        assert_eq!(
+            (shown.template.as_str(), shown.attempts, shown.every),
+            ("templates/welcome/versions/2", 3, seconds(5))
+        );
         assert_eq!(step(shown, false, &mut faults).step, read.step);
     }
 

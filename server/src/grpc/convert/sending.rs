@@ -46,7 +46,11 @@ pub fn draft(request: v1::SendNotificationRequest, lane: Lane, now: DateTime<Utc
 }
 
 /// The notifications of a batch; their violations have paths inside each.
-pub fn drafts(request: v1::BatchSendNotificationsRequest, now: DateTime<Utc>, faults: &mut Faults) -> (Vec<Draft>, bool) {
+pub fn drafts(
+    request: v1::BatchSendNotificationsRequest,
+    now: DateTime<Utc>,
+    faults: &mut Faults,
+) -> (Vec<Draft>, bool) {
     let lane = if request.requests.len() > 1 { Lane::Bulk } else { Lane::Interactive };
     if request.requests.is_empty() {
         faults.note("requests", "is empty, must have 1 to 1000 entries");
@@ -90,7 +94,9 @@ fn recipient(named: Option<Named>, faults: &mut Faults) -> Option<Recipient> {
         }
         Some(Named::Contact(name)) => Some(Recipient::Contact(contact::name("contact", &name, faults))),
         Some(Named::Address(address)) => faults.address("address", Some(address)).map(Recipient::Address),
-        Some(Named::Upsert(known)) => Some(Recipient::Upsert(faults.inside("upsert", |faults| self::known(known, faults)))),
+        Some(Named::Upsert(known)) => {
+            Some(Recipient::Upsert(faults.inside("upsert", |faults| self::known(known, faults))))
+        }
     }
 }
 
@@ -216,9 +222,8 @@ fn is_key(name: &str) -> bool {
 }
 
 fn is_mime(text: &str) -> bool {
-    let token = |part: &str| {
-        !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$&^_.+-".contains(&b))
-    };
+    let token =
+        |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$&^_.+-".contains(&b));
     text.len() <= 127 && text.split_once('/').is_some_and(|(kind, subtype)| token(kind) && token(subtype))
 }
 

@@ -60,7 +60,13 @@ fn type_of(row: &EventRow) -> String {
     let outbound = || row.data.as_ref().and_then(|d| d.get("outbound")?.as_bool()).unwrap_or_default();
     let verb = match (row.kind.as_str(), row.r#type.as_str()) {
         ("delivery", "created") => to,
-        ("message", "message_added") => if outbound() { "sent" } else { "received" },
+        ("message", "message_added") => {
+            if outbound() {
+                "sent"
+            } else {
+                "received"
+            }
+        }
         ("conversation", "created") => "opened",
         ("notification", "step_changed") => "step_started",
         ("consent", _) => "changed",

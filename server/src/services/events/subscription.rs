@@ -192,7 +192,8 @@ mod tests {
     #[test]
     fn a_filter_lets_through_what_meets_all_its_conditions() {
         let reached = fact("notification.reached", "notifications/1");
-        let of = |types: &[&str]| Filter { types: types.iter().map(|t| (*t).to_owned()).collect(), ..Filter::default() };
+        let of =
+            |types: &[&str]| Filter { types: types.iter().map(|t| (*t).to_owned()).collect(), ..Filter::default() };
         assert!(Filter::default().takes(&reached));
         assert!(of(&["delivery.sent", "notification.*"]).takes(&reached));
         assert!(!of(&["notification.replied", "note.*"]).takes(&reached));

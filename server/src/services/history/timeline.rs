@@ -154,7 +154,13 @@ impl Told<'_> {
         self.entries.last_mut()
     }
 
-    fn of_delivery(&mut self, delivery: &Delivery, at: DateTime<Utc>, kind: Kind, words: impl Into<String>) -> Option<&mut Entry> {
+    fn of_delivery(
+        &mut self,
+        delivery: &Delivery,
+        at: DateTime<Utc>,
+        kind: Kind,
+        words: impl Into<String>,
+    ) -> Option<&mut Entry> {
         let row = &delivery.row;
         let said = step_of(self.notification, row.step).and_then(|s| channel_type_of(&s.step));
         let entry = self.add(at, kind, words)?;
@@ -273,7 +279,12 @@ impl Told<'_> {
             self.add(at, Kind::Paused, "it stands still, because its campaign or channel is paused");
         }
         if let (false, Some(reason), Some(until)) = (row.state.is_finished(), reason, row.next_due_at) {
-            let words = format!("step {} waits until {}: {}", row.step, until.format("%Y-%m-%d %H:%M:%S UTC"), sentence(reason));
+            let words = format!(
+                "step {} waits until {}: {}",
+                row.step,
+                until.format("%Y-%m-%d %H:%M:%S UTC"),
+                sentence(reason)
+            );
             if let Some(entry) = self.add(row.changed_at, Kind::StepDeferred, words) {
                 (entry.step, entry.reason) = (Some(row.step), Some(reason));
             }

@@ -111,7 +111,8 @@ pub async fn send_batch(
 pub async fn cancel(context: &Context, work: &mut Work, id: Uuid, etag: &str) -> Result<Notification> {
     let name = format!("notifications/{id}");
     let locked = deciding::lock(work.conn(), &[id], false).await?.pop().ok_or_else(|| Error::NotFound(name.clone()))?;
-    let before = history::basic(context, work.conn(), &[id]).await?.pop().ok_or_else(|| Error::NotFound(name.clone()))?;
+    let before =
+        history::basic(context, work.conn(), &[id]).await?.pop().ok_or_else(|| Error::NotFound(name.clone()))?;
     if !etag.is_empty() && etag != before.etag() {
         return Err(Error::EtagMismatch(name));
     }
@@ -245,9 +246,9 @@ async fn begin(
             lane: draft.lane,
             purpose: draft.purpose.clone(),
             variables: Value::Object(draft.variables.clone()),
-            valid_until: draft.valid_until.or_else(|| {
-                draft.deliver_after.unwrap_or(now).max(now).checked_add_signed(plan.valid_for)
-            }),
+            valid_until: draft
+                .valid_until
+                .or_else(|| draft.deliver_after.unwrap_or(now).max(now).checked_add_signed(plan.valid_for)),
             deliver_after: draft.deliver_after,
         })
         .collect();

@@ -89,10 +89,7 @@ pub async fn ensure(work: &mut Work, recipients: &[&Recipient]) -> Result<Vec<i6
     Ok(ids)
 }
 
-async fn existing(
-    work: &mut Work,
-    recipients: &[Option<&Recipient>],
-) -> Result<(HashSet<i64>, HashMap<String, i64>)> {
+async fn existing(work: &mut Work, recipients: &[Option<&Recipient>]) -> Result<(HashSet<i64>, HashMap<String, i64>)> {
     let (mut ids, mut externals) = (Vec::new(), Vec::new());
     for recipient in recipients.iter().flatten() {
         match recipient {

@@ -182,7 +182,9 @@ fn of_step(violation: Violation, steps: &[Step]) -> Violation {
     let name = match (steps.first().map(|s| &s.target), field.as_str()) {
         (Some(Target::Channel(slug)), "step.channel") => format!("channels/{slug}"),
         (Some(Target::CallList(slug)), "step.call_list") => format!("callLists/{slug}"),
-        (_, "step.success") => return Violation { field, ..violation }.because("SUCCESS_NOT_PROVABLE").with("step", "0"),
+        (_, "step.success") => {
+            return Violation { field, ..violation }.because("SUCCESS_NOT_PROVABLE").with("step", "0");
+        }
         _ => return Violation { field, ..violation },
     };
     not_found(&field, name)
@@ -212,7 +214,8 @@ async fn check_templates(conn: &mut Conn, way: &Way, request: &Request, found: &
             Some((field, name)) => asked.push((field, Reference::parse(name))),
             None => {
                 let text = format!("is missing: step {index} names no template of its own");
-                found.push(Violation::new("template", text).because("TEMPLATE_MISSING").with("step", index.to_string()));
+                found
+                    .push(Violation::new("template", text).because("TEMPLATE_MISSING").with("step", index.to_string()));
             }
         }
     }
@@ -240,13 +243,17 @@ fn template_of<'a>(way: &'a Way, index: usize, step: &'a Step) -> Option<(&'stat
 fn missing_contents(way: &Way, plan: &PinnedPlan, snapshot: &Snapshot) -> Vec<Violation> {
     let mut found = Vec::new();
     for (index, step) in plan.policy.steps.iter().enumerate() {
-        let (Some(channel_type), Some(name)) = (channel_type_of(&step.target, snapshot), &step.template) else { continue };
+        let (Some(channel_type), Some(name)) = (channel_type_of(&step.target, snapshot), &step.template) else {
+            continue;
+        };
         let has = plan.template_facts.iter().any(|f| f.slug == *name && f.channel_type == channel_type);
         if !has {
             let field = template_of(way, index, step).map_or("template", |(field, _)| field);
             let text = format!("templates/{name} has no content for {channel_type}, which step {index} needs");
             let violation = Violation::new(field, text).because("CONTENT_MISSING");
-            found.push(violation.with("template", format!("templates/{name}")).with("channel_type", channel_type.as_str()));
+            found.push(
+                violation.with("template", format!("templates/{name}")).with("channel_type", channel_type.as_str()),
+            );
         }
     }
     found
