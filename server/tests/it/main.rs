@@ -4,6 +4,7 @@ mod api;
 mod killing;
 mod processes;
 mod protocol;
+mod reading;
 mod sending;
 mod support;
 mod walls;
