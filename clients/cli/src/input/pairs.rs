@@ -1,6 +1,6 @@
 //! Pairs on the command line: `district=Pune`, `phone:+919812345678`, and enum values by their short names.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use prost_types::{Struct, Value, value::Kind};
 use proto::v1::{Address, AddressKind};
@@ -16,11 +16,6 @@ pub fn parse(text: &str) -> Result<(String, String), String> {
         Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.to_owned())),
         _ => Err(format!("`{text}` must be KEY=VALUE")),
     }
-}
-
-/// Pairs as a map of texts.
-pub fn map(pairs: &[(String, String)]) -> HashMap<String, String> {
-    pairs.iter().cloned().collect()
 }
 
 /// Pairs as variables: a value that is JSON counts as such, so that `count=3` is a number; anything else is a text.
@@ -119,7 +114,6 @@ macro_rules! enum_parser {
 enum_parser! {
     channel_type => "ChannelType",
     lane => "Lane",
-    success => "Success",
     skip_reason => "SkipReason",
     failure_class => "FailureClass",
     notification_state => "Notification.State",
@@ -132,7 +126,6 @@ enum_parser! {
     conversation_state => "Conversation.State",
     direction => "Message.Direction",
     show_entries => "ListCallListEntriesRequest.Show",
-    view => "NotificationView",
 }
 
 #[cfg(test)]
@@ -151,8 +144,8 @@ mod tests {
     #[test]
     fn every_parser_has_its_enum() {
         let parsers = [
-            channel_type, lane, success, skip_reason, failure_class, notification_state, campaign_state, trigger_state,
-            firing_state, firing_reason, operation, misfire_policy, conversation_state, direction, show_entries, view,
+            channel_type, lane, skip_reason, failure_class, notification_state, campaign_state, trigger_state,
+            firing_state, firing_reason, operation, misfire_policy, conversation_state, direction, show_entries,
         ];
         for parser in parsers {
             assert!(parser("?").unwrap_err().contains("must be one of"));
