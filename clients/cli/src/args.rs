@@ -13,8 +13,8 @@ use crate::health::Health;
 use crate::input::duration;
 use crate::nouns::{
     audiences::Audiences, call_lists::CallLists, campaigns::Campaigns, channels::Channels, contacts::Contacts,
-    conversations::Conversations, events::Events, messages::Messages, notifications::Notifications,
-    policies::Policies, sources::Sources, templates::Templates, triggers::Triggers,
+    conversations::Conversations, events::Events, messages::Messages, notifications::Notifications, policies::Policies,
+    sources::Sources, templates::Templates, triggers::Triggers,
 };
 use crate::out::Out;
 use crate::session::Session;

@@ -16,7 +16,8 @@ use crate::session::Session;
 
 /// Call any method of the contract.
 #[derive(Debug, Clone, Args)]
-#[command(after_help = "Fields are named as in the contract (display_name or displayName); enum values may be short (SMS), \
+#[command(
+    after_help = "Fields are named as in the contract (display_name or displayName); enum values may be short (SMS), \
 durations in words (10m), times from now (+2h). Methods that take a stream read one JSON value after another. Answers are \
 proto3 JSON: one indented object, or one object on each line of a stream.
 
@@ -25,7 +26,8 @@ Examples:
   switchboard-cli call ContactService.ListContacts
   switchboard-cli call PolicyService.CreatePolicy @urgent.json
   switchboard-cli call ContactService.ImportContacts - < rows.jsonl
-  switchboard-cli call EventService.Subscribe '{\"types\": [\"notification.*\"]}'")]
+  switchboard-cli call EventService.Subscribe '{\"types\": [\"notification.*\"]}'"
+)]
 pub struct Call {
     /// The method, as Service.Method.
     method: String,

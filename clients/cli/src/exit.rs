@@ -84,8 +84,19 @@ mod tests {
         let documented = documented();
         let codes: Vec<u8> = documented.iter().map(|(code, _)| *code).collect();
         let ours = [
-            OK, REFUSED, USAGE, INVALID, FOUND_WRONG, NOT_FOUND, UNAVAILABLE, INTERNAL, EXISTS, FILES, REPEAT,
-            FORBIDDEN, DEADLINE,
+            OK,
+            REFUSED,
+            USAGE,
+            INVALID,
+            FOUND_WRONG,
+            NOT_FOUND,
+            UNAVAILABLE,
+            INTERNAL,
+            EXISTS,
+            FILES,
+            REPEAT,
+            FORBIDDEN,
+            DEADLINE,
         ];
         assert_eq!(codes, ours);
         for number in 1..=16 {

@@ -67,12 +67,12 @@ impl Out {
         self.answers.write_all(bytes)
     }
 
-    /// Writes what is not part of the answer to stderr, unless it should be quiet.
+    /// Writes what is not part of the answer to stderr, unless it should be quiet; programs get errors there only.
     ///
     /// # Errors
     /// As `line`.
     pub fn note(&mut self, text: &str) -> io::Result<()> {
-        if self.quiet {
+        if self.quiet || self.json {
             return Ok(());
         }
         writeln!(self.notes, "{text}")

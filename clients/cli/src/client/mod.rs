@@ -139,17 +139,19 @@ impl Client {
 
 /// Waits no longer than this.
 async fn within<T>(left: Duration, call: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
-    // The server keeps the same deadline and answers CANCELLED: whichever comes first, it is said as what it is.
-    let late = || Status::deadline_exceeded("no answer within --timeout");
-    match tokio::time::timeout(left, call).await {
-        Err(_) => Err(late()),
-        Ok(Err(status)) if status.code() == Code::Cancelled && status.message().starts_with("Timeout") => Err(late()),
-        Ok(result) => result,
-    }
+    tokio::time::timeout(left, call).await.unwrap_or_else(|_| Err(late()))
+}
+
+fn late() -> Status {
+    Status::deadline_exceeded("no answer within --timeout")
 }
 
 /// A status as it was meant: a connection that broke is UNAVAILABLE, whatever the transport calls it.
 pub fn normal(status: Status) -> Status {
+    // Transport and server keep the deadline too, and call it CANCELLED.
+    if status.code() == Code::Cancelled && status.message().starts_with("Timeout expired") {
+        return late();
+    }
     let broken = matches!(status.code(), Code::Unknown | Code::Cancelled)
         && status.details().is_empty()
         && std::error::Error::source(&status).is_some();

@@ -55,8 +55,19 @@ mod tests {
     #[test]
     fn every_method_that_changes_something_has_the_field() {
         let reads = [
-            "Get", "List", "Count", "Validate", "Simulate", "Render", "Preview", "Resolve", "Check", "DryRun", "Watch",
-            "Subscribe", "Import",
+            "Get",
+            "List",
+            "Count",
+            "Validate",
+            "Simulate",
+            "Render",
+            "Preview",
+            "Resolve",
+            "Check",
+            "DryRun",
+            "Watch",
+            "Subscribe",
+            "Import",
         ];
         let mut writes = 0;
         for method in contract::services().iter().flat_map(|it| it.methods().collect::<Vec<_>>()) {

@@ -170,11 +170,8 @@ fn behaviour(field: &FieldDescriptor) -> String {
     let options = field.options();
     let found = options.get_extension(&extension);
     let (Value::List(values), Kind::Enum(names)) = (&*found, extension.kind()) else { return String::new() };
-    let names: Vec<_> = values
-        .iter()
-        .filter_map(|it| names.get_value(it.as_enum_number()?))
-        .map(|it| it.name().to_owned())
-        .collect();
+    let names: Vec<_> =
+        values.iter().filter_map(|it| names.get_value(it.as_enum_number()?)).map(|it| it.name().to_owned()).collect();
     if names.is_empty() { String::new() } else { format!("  // {}", names.join(", ")) }
 }
 

@@ -134,7 +134,8 @@ mod tests {
 
     #[test]
     fn finds_methods_however_they_are_written() {
-        for text in ["ContactService.GetContact", "switchboard.v1.ContactService/GetContact", "contactservice.getcontact"]
+        for text in
+            ["ContactService.GetContact", "switchboard.v1.ContactService/GetContact", "contactservice.getcontact"]
         {
             assert_eq!(method(text).unwrap().full_name(), "switchboard.v1.ContactService.GetContact", "{text}");
         }

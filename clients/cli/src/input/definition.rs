@@ -12,6 +12,7 @@ use crate::error::Error;
 
 /// Where the fields of a definition come from.
 #[derive(Debug, Clone, Default, Args)]
+#[group(skip)]
 pub struct Definition {
     /// Read the definition from a JSON file, or a TOML file (*.toml); `-` is JSON from standard input.
     ///

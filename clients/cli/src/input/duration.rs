@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 /// The units, the longest first, with their seconds.
-const UNITS: &[(&str, f64)] = &[("w", 604_800.0), ("d", 86_400.0), ("h", 3600.0), ("m", 60.0), ("s", 1.0), ("ms", 0.001)];
+const UNITS: &[(&str, f64)] =
+    &[("w", 604_800.0), ("d", 86_400.0), ("h", 3600.0), ("m", 60.0), ("s", 1.0), ("ms", 0.001)];
 
 /// Reads a duration: numbers with units w, d, h, m, s, ms in a row, or a number of seconds alone.
 ///

@@ -144,8 +144,20 @@ mod tests {
     #[test]
     fn every_parser_has_its_enum() {
         let parsers = [
-            channel_type, lane, skip_reason, failure_class, notification_state, campaign_state, trigger_state,
-            firing_state, firing_reason, operation, misfire_policy, conversation_state, direction, show_entries,
+            channel_type,
+            lane,
+            skip_reason,
+            failure_class,
+            notification_state,
+            campaign_state,
+            trigger_state,
+            firing_state,
+            firing_reason,
+            operation,
+            misfire_policy,
+            conversation_state,
+            direction,
+            show_entries,
         ];
         for parser in parsers {
             assert!(parser("?").unwrap_err().contains("must be one of"));

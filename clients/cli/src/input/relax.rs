@@ -91,12 +91,7 @@ fn walk_enum(descriptor: &EnumDescriptor, value: &mut Value, path: &str, problem
     }
 }
 
-fn text(
-    value: &mut Value,
-    path: &str,
-    problems: &mut Vec<String>,
-    read: impl Fn(&str) -> Result<String, String>,
-) {
+fn text(value: &mut Value, path: &str, problems: &mut Vec<String>, read: impl Fn(&str) -> Result<String, String>) {
     let words = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     match read(&words) {
         Ok(strict) => *value = Value::String(strict),

@@ -21,7 +21,8 @@ pub const COLUMNS: Columns = &[
 
 /// Who gets a campaign.
 #[derive(Debug, Subcommand)]
-#[command(after_help = "An audience by SQL is written in a file, since it has a mapping; `describe SqlAudience` shows \
+#[command(
+    after_help = "An audience by SQL is written in a file, since it has a mapping; `describe SqlAudience` shows \
 its fields.
 
 Examples:
@@ -29,7 +30,8 @@ Examples:
   switchboard-cli audiences add staff 42 external:EMP-7
   switchboard-cli audiences create hindi --filter 'locale = \"hi\"'
   switchboard-cli audiences create overdue --file overdue.toml
-  switchboard-cli audiences preview hindi --samples 5")]
+  switchboard-cli audiences preview hindi --samples 5"
+)]
 pub enum Audiences {
     /// Create an audience.
     Create {
@@ -72,7 +74,7 @@ pub enum Audiences {
 
 /// Of what kind an audience is; SQL comes from a file.
 #[derive(Debug, Clone, clap::Args)]
-#[group(id = "kind_args")]
+#[group(skip)]
 pub struct KindArgs {
     /// Contacts that are added one by one.
     #[arg(long, conflicts_with = "filter")]
@@ -96,6 +98,7 @@ impl KindArgs {
 
 /// Contacts of a list.
 #[derive(Debug, Clone, clap::Args)]
+#[group(skip)]
 pub struct Members {
     /// The audience.
     name: String,

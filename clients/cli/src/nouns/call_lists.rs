@@ -73,7 +73,7 @@ pub enum CallLists {
 
 /// To whom and when it is mailed.
 #[derive(Debug, Clone, clap::Args)]
-#[group(id = "call_list_args")]
+#[group(skip)]
 pub struct Fields {
     /// Mail it to this address; may be given more than once.
     #[arg(long = "email", value_name = "EMAIL")]

@@ -113,7 +113,7 @@ pub enum Campaigns {
 
 /// What a campaign is.
 #[derive(Debug, Clone, clap::Args)]
-#[group(id = "campaign_args")]
+#[group(skip)]
 pub struct Fields {
     #[command(flatten)]
     spec: SpecArgs,
@@ -124,7 +124,7 @@ pub struct Fields {
 
 /// Which recipients are meant; all conditions must hold.
 #[derive(Debug, Clone, clap::Args)]
-#[group(id = "recipient_args")]
+#[group(skip)]
 pub struct Filter {
     /// Only those in this state; may be given more than once.
     #[arg(long = "state", value_name = "STATE", value_parser = pairs::notification_state)]
@@ -242,12 +242,11 @@ async fn watch(session: &mut Session, name: String) -> Result<(), Error> {
     let mut meter = view::campaign::Meter::new(&session.out);
     // The stream begins with the present state, so beginning again needs no cursor.
     let resume = |_: &mut _, _: &_| {};
-    let shown = session.follow(v1::WatchCampaignRequest { name }, "progress", resume, |out, response| {
-        match &response.update {
+    let shown =
+        session.follow(v1::WatchCampaignRequest { name }, "progress", resume, |out, response| match &response.update {
             Some(Seen::Progress(progress)) => meter.show(out, progress),
             _ => Ok(()),
-        }
-    });
+        });
     let ended = shown.await;
     meter.finish(&mut session.out)?;
     ended

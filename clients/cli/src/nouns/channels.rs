@@ -110,8 +110,7 @@ impl Channels {
                 session.list(request, COLUMNS, &paging).await
             }
             Self::Update(update) => {
-                let channel =
-                    v1::Channel { name: full(&update.name), etag: update.etag, ..update.definition.read()? };
+                let channel = v1::Channel { name: full(&update.name), etag: update.etag, ..update.definition.read()? };
                 let request = v1::UpdateChannelRequest {
                     channel: Some(channel),
                     update_mask: mask(&update.mask),

@@ -73,6 +73,7 @@ pub enum Contacts {
 
 /// What is known of a person.
 #[derive(Debug, Clone, Args)]
+#[group(skip)]
 pub struct Person {
     /// The id in your own system.
     #[arg(long, value_name = "ID")]

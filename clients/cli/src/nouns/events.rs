@@ -70,11 +70,12 @@ impl Events {
 }
 
 async fn subscribe(session: &mut Session, request: v1::SubscribeRequest, count: Option<u64>) -> Result<(), Error> {
-    session.follow_up_to(request, "event", count, resume, |out, response| match &response.update {
-        Some(Seen::Event(event)) => view::event::show(out, event),
-        _ => Ok(()),
-    })
-    .await
+    session
+        .follow_up_to(request, "event", count, resume, |out, response| match &response.update {
+            Some(Seen::Event(event)) => view::event::show(out, event),
+            _ => Ok(()),
+        })
+        .await
 }
 
 /// Moves the request to after what was seen.

@@ -20,3 +20,41 @@ pub mod sources;
 pub mod templates;
 pub mod trigger_kinds;
 pub mod triggers;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract;
+    use crate::view::table::tests::exists;
+
+    #[test]
+    fn every_column_of_every_list_is_a_field() {
+        let lists = [
+            ("Audience", audiences::COLUMNS),
+            ("CallList", call_lists::COLUMNS),
+            ("CallListEntry", call_lists::ENTRIES),
+            ("Campaign", campaigns::COLUMNS),
+            ("CampaignRecipient", campaigns::RECIPIENTS),
+            ("Channel", channels::COLUMNS),
+            ("Connector", channels::CONNECTORS),
+            ("Consent", consents::COLUMNS),
+            ("Contact", contacts::COLUMNS),
+            ("Conversation", conversations::COLUMNS),
+            ("Activity", conversations::ACTIVITIES),
+            ("Message", messages::COLUMNS),
+            ("Notification", notifications::COLUMNS),
+            ("FallbackPolicy", policies::COLUMNS),
+            ("Source", sources::COLUMNS),
+            ("Template", templates::COLUMNS),
+            ("TemplateVersion", templates::VERSIONS),
+            ("Trigger", triggers::COLUMNS),
+            ("Firing", triggers::FIRINGS),
+        ];
+        for (name, columns) in lists {
+            let message = contract::message(name).unwrap();
+            for (_, path) in columns {
+                assert!(exists(&message, path), "{name} has no {path}");
+            }
+        }
+    }
+}

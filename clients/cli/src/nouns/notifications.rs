@@ -16,7 +16,6 @@ pub const COLUMNS: Columns = &[
     ("contact", "contact"),
     ("state", "state"),
     ("why", "skip_reason"),
-    ("step", "step"),
     ("reached on", "reached_channel"),
     ("due", "next_due_time"),
     ("created", "create_time"),

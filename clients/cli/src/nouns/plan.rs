@@ -7,7 +7,7 @@ use crate::input::{duration, names, pairs};
 
 /// The way of a notification.
 #[derive(Debug, Clone, Default, Args)]
-#[group(id = "plan_args")]
+#[group(skip)]
 pub struct PlanArgs {
     /// Follow this policy: `urgent`, or `urgent@3` for its version 3.
     #[arg(long, value_name = "POLICY", conflicts_with_all = ["channel", "channel_type"])]
@@ -63,7 +63,7 @@ fn step_template(text: &str) -> Result<StepTemplate, String> {
 
 /// What a campaign sends to whom.
 #[derive(Debug, Clone, Default, Args)]
-#[group(id = "spec_args")]
+#[group(skip)]
 pub struct SpecArgs {
     /// Send to this audience.
     #[arg(long, value_name = "AUDIENCE")]

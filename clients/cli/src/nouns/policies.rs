@@ -86,6 +86,7 @@ pub enum Policies {
 
 /// A stored policy, or one in a file.
 #[derive(Debug, clap::Args)]
+#[group(skip)]
 pub struct Which {
     /// A stored policy (`urgent`) or a version of it (`urgent@3`).
     #[arg(required_unless_present = "file", conflicts_with = "file")]

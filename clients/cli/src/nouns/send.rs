@@ -122,10 +122,12 @@ fn attachment(path: PathBuf) -> Result<v1::Attachment, Error> {
 
 /// Send up to 1000 notifications.
 #[derive(Debug, Clone, Args)]
-#[command(after_help = "The file holds one SendNotificationRequest in JSON on each line, or a JSON array of them, or a \
+#[command(
+    after_help = "The file holds one SendNotificationRequest in JSON on each line, or a JSON array of them, or a \
 BatchSendNotificationsRequest.
 
-Ends with 65 when entries were not taken.")]
+Ends with 65 when entries were not taken."
+)]
 pub struct Batch {
     /// The file; `-` is standard input.
     file: PathBuf,

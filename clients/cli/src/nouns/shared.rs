@@ -7,6 +7,7 @@ use crate::input::definition::Definition;
 
 /// How much of a list is shown.
 #[derive(Debug, Clone, Args)]
+#[group(skip)]
 pub struct Paging {
     /// Show at most so many; further pages are asked for as needed. 0 shows all.
     #[arg(long, default_value_t = 100, value_name = "N")]
@@ -25,6 +26,7 @@ impl Paging {
 
 /// Which one.
 #[derive(Debug, Clone, Args)]
+#[group(skip)]
 pub struct Named {
     /// Its name; the collection before it may be left out.
     pub name: String,
@@ -32,6 +34,7 @@ pub struct Named {
 
 /// Which one, and what must not have changed since it was seen.
 #[derive(Debug, Clone, Args)]
+#[group(skip)]
 pub struct Verb {
     /// Its name; the collection before it may be left out.
     pub name: String,
@@ -42,6 +45,7 @@ pub struct Verb {
 
 /// A definition that is created.
 #[derive(Debug, Clone, Args)]
+#[group(skip)]
 pub struct Create {
     /// The id: 2 to 63 lower-case letters, digits and hyphens, beginning with a letter.
     pub id: String,
@@ -62,6 +66,7 @@ impl Create {
 
 /// A definition that is changed.
 #[derive(Debug, Clone, Args)]
+#[group(skip)]
 pub struct Update {
     /// Its name; the collection before it may be left out.
     pub name: String,

@@ -56,7 +56,7 @@ pub enum Sources {
 
 /// Where a source is.
 #[derive(Debug, Clone, clap::Args)]
-#[group(id = "source_args")]
+#[group(skip)]
 pub struct Fields {
     /// Switchboard's own database.
     #[arg(long, conflicts_with_all = ["url_env", "url_file"])]

@@ -26,7 +26,8 @@ pub const VERSIONS: Columns =
 
 /// What is said, in versions.
 #[derive(Debug, Subcommand)]
-#[command(after_help = "The file of a version has default_language, contents and variables; `describe TemplateVersion` \
+#[command(
+    after_help = "The file of a version has default_language, contents and variables; `describe TemplateVersion` \
 shows all fields.
 
 Examples:
@@ -34,7 +35,8 @@ Examples:
   switchboard-cli templates new-version welcome --file welcome.toml
   switchboard-cli templates render welcome --channel-type sms --language hi --var name=Asha
   switchboard-cli templates render --file draft.toml --channel-type email --examples
-  switchboard-cli templates versions welcome")]
+  switchboard-cli templates versions welcome"
+)]
 pub enum Templates {
     /// Create a template, with its first version if a file is given.
     Create {
@@ -78,6 +80,7 @@ pub enum Templates {
 
 /// What is rendered, and for whom.
 #[derive(Debug, clap::Args)]
+#[group(skip)]
 pub struct Render {
     /// A template (`welcome`) or a version of it (`welcome@2`).
     #[arg(required_unless_present = "file", conflicts_with = "file")]

@@ -4,8 +4,8 @@ use std::fmt::Display;
 
 use clap::Args;
 use proto::v1::{
-    AddressKind, AddressMapping, Mapping, Schedule, TableWatch, Trigger, VariableMapping, schedule::When, trigger::Kind,
-    variable_mapping::From,
+    AddressKind, AddressMapping, Mapping, Schedule, TableWatch, Trigger, VariableMapping, schedule::When,
+    trigger::Kind, variable_mapping::From,
 };
 
 use super::plan::{PlanArgs, SpecArgs};
@@ -14,7 +14,7 @@ use crate::input::{definition::Definition, duration, names, pairs, time};
 
 /// Which rows of which table, and how a row becomes a person.
 #[derive(Debug, Clone, Args)]
-#[group(id = "watch_args")]
+#[group(skip)]
 pub struct WatchArgs {
     /// The source.
     #[arg(long)]
@@ -156,7 +156,7 @@ impl WatchArgs {
 
 /// When a campaign begins, and what it sends to whom.
 #[derive(Debug, Clone, Args)]
-#[group(id = "schedule_args")]
+#[group(skip)]
 pub struct ScheduleArgs {
     /// A cron expression with seconds: `second minute hour day-of-month month day-of-week`.
     #[arg(long, conflicts_with = "at")]

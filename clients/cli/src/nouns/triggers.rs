@@ -1,7 +1,9 @@
 //! `triggers`: what wakes the system without a caller. The arguments of both kinds are in `trigger_kinds`.
 
 use clap::Subcommand;
-use proto::v1::{self, Trigger, dry_run_trigger_request, get_trigger_sql_request, preview_schedule_request, trigger::Kind};
+use proto::v1::{
+    self, Trigger, dry_run_trigger_request, get_trigger_sql_request, preview_schedule_request, trigger::Kind,
+};
 
 use super::shared::{Named, Paging, Update, Verb, mask};
 use super::trigger_kinds::{ScheduleArgs, WatchArgs};
@@ -173,7 +175,7 @@ pub enum Triggers {
 
 /// A trigger that is created.
 #[derive(Debug, Clone, clap::Args)]
-#[group(id = "new_args")]
+#[group(skip)]
 pub struct New {
     /// The id: 2 to 63 lower-case letters, digits and hyphens, beginning with a letter.
     id: String,

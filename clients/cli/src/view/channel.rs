@@ -30,7 +30,12 @@ pub fn health(out: &mut Out, health: &ChannelHealth) -> io::Result<()> {
         pair(out, "tried again", &due(provider.retry_time.as_ref(), now))?;
         pair(out, "failures in a row", &provider.consecutive_failures.to_string())?;
         let rows = provider.last_failures.iter().map(|it| {
-            vec![when(it.time.as_ref()), word("FailureClass", it.failure_class), it.code.clone(), it.description.clone()]
+            vec![
+                when(it.time.as_ref()),
+                word("FailureClass", it.failure_class),
+                it.code.clone(),
+                it.description.clone(),
+            ]
         });
         table::write_some(out, &["failed at", "class", "code", "the provider's words"], rows.collect())?;
     }

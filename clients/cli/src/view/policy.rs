@@ -36,7 +36,8 @@ fn moment(moment: &SimulatedMoment) -> Vec<String> {
         kind => format!("{kind} {}", moment.channel),
     };
     let reason = word("SkipReason", moment.skip_reason);
-    let words = if reason.is_empty() { moment.description.clone() } else { format!("{} ({reason})", moment.description) };
+    let words =
+        if reason.is_empty() { moment.description.clone() } else { format!("{} ({reason})", moment.description) };
     let kind = word("SimulatedMoment.Kind", moment.kind);
     vec![format!("+{}", span(moment.after.as_ref())), when(moment.time.as_ref()), step, kind, channel, words]
 }

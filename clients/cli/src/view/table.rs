@@ -31,8 +31,9 @@ pub fn show(out: &mut Out, columns: Columns, rows: &[DynamicMessage]) -> io::Res
 /// # Errors
 /// What the system says.
 fn write(out: &mut Out, headings: &[&str], rows: Vec<Vec<String>>) -> io::Result<()> {
-    let used: Vec<usize> =
-        (0..headings.len()).filter(|it| rows.iter().any(|row| row.get(*it).is_some_and(|cell| !cell.is_empty()))).collect();
+    let used: Vec<usize> = (0..headings.len())
+        .filter(|it| rows.iter().any(|row| row.get(*it).is_some_and(|cell| !cell.is_empty())))
+        .collect();
     let mut table = Table::new();
     table.load_preset(presets::NOTHING);
     if out.terminal {

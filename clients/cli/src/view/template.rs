@@ -21,7 +21,8 @@ pub fn rendered(out: &mut Out, answer: &RenderTemplateResponse) -> io::Result<()
     if let Some(sms) = &answer.sms {
         let parts = if sms.segment_count == 1 { "short message" } else { "short messages" };
         let encoding = word("SmsInfo.Encoding", sms.encoding);
-        let text = format!("{} {parts}, {encoding}, {} units, {} left", sms.segment_count, sms.unit_count, sms.units_left);
+        let text =
+            format!("{} {parts}, {encoding}, {} units, {} left", sms.segment_count, sms.unit_count, sms.units_left);
         pair(out, "sent as", &text)?;
         pair(out, "forced by", &sms.non_gsm_characters.join(" "))?;
     }

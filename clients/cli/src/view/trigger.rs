@@ -60,7 +60,8 @@ pub fn fired(out: &mut Out, it: &FireTriggerResponse) -> io::Result<()> {
 /// What the system says.
 pub fn fire_times(out: &mut Out, it: &PreviewScheduleResponse) -> io::Result<()> {
     let rows = it.fire_times.iter();
-    let rows = rows.map(|time| vec![time.local_time.clone(), super::value::when(time.time.as_ref()), time.note.clone()]);
+    let rows =
+        rows.map(|time| vec![time.local_time.clone(), super::value::when(time.time.as_ref()), time.note.clone()]);
     table::write_some(out, &["there", "here", "daylight saving"], rows.collect())?;
     if it.fire_times.is_empty() {
         out.line("it does not fire any more")?;

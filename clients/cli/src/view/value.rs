@@ -70,7 +70,9 @@ pub fn meaning(enumeration: &str, number: i32) -> String {
 
 /// A time in the local zone, to the second, with its offset; empty when unset.
 pub fn when(time: Option<&Timestamp>) -> String {
-    moment(time).map(|it| local(it).to_rfc3339_opts(SecondsFormat::Secs, true).replacen('T', " ", 1)).unwrap_or_default()
+    moment(time)
+        .map(|it| local(it).to_rfc3339_opts(SecondsFormat::Secs, true).replacen('T', " ", 1))
+        .unwrap_or_default()
 }
 
 /// The time of the day in the local zone, such as `14:30:05`.

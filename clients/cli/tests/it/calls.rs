@@ -93,7 +93,8 @@ fn changing_one_attribute_leaves_the_others() {
 #[test]
 fn a_record_is_readable_and_has_no_colours_where_there_is_no_terminal() {
     let fake = Fake::start();
-    let contact = v1::Contact { name: "contacts/42".into(), display_name: "Asha\u{1b}[31m".into(), ..Default::default() };
+    let contact =
+        v1::Contact { name: "contacts/42".into(), display_name: "Asha\u{1b}[31m".into(), ..Default::default() };
     fake.answers("ContactService.GetContact", [Reply::message(&contact)]);
     let text = done(&fake, &["contacts", "get", "42"]);
     assert_eq!(text, "name                  contacts/42\ndisplay_name          Asha\u{fffd}[31m\n");

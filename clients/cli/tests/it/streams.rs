@@ -73,7 +73,10 @@ fn seen(state: State) -> v1::WatchNotificationResponse {
 #[test]
 fn a_notification_is_watched_to_its_end() {
     let fake = Fake::start();
-    fake.answers("NotificationService.WatchNotification", [Reply::messages(&[seen(State::Waiting), seen(State::Replied)])]);
+    fake.answers(
+        "NotificationService.WatchNotification",
+        [Reply::messages(&[seen(State::Waiting), seen(State::Replied)])],
+    );
     let text = done(&fake, &["notifications", "watch", "n"]);
     assert!(text.contains("WAITING: ") && text.ends_with("REPLIED: The person answered.\n"), "{text}");
     let asked: v1::WatchNotificationRequest = fake.asked("NotificationService.WatchNotification").remove(0);
@@ -95,8 +98,7 @@ fn a_campaign_is_watched_in_lines_where_there_is_no_terminal() {
     let fake = Fake::start();
     let at = |state: v1::campaign::State, count| {
         let states = vec![v1::NotificationStateCount { state: State::Replied.into(), count }];
-        let progress =
-            v1::CampaignProgress { state: state.into(), recipient_count: 4, states, ..Default::default() };
+        let progress = v1::CampaignProgress { state: state.into(), recipient_count: 4, states, ..Default::default() };
         v1::WatchCampaignResponse { update: Some(watch_campaign_response::Update::Progress(progress)) }
     };
     let updates = [at(v1::campaign::State::Running, 1), at(v1::campaign::State::Completed, 4)];

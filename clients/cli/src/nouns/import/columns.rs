@@ -9,7 +9,7 @@ use crate::input::pairs;
 
 /// The flags that say which column is what.
 #[derive(Debug, Clone, Default, Args)]
-#[group(id = "mapping_args")]
+#[group(skip)]
 pub struct Mapping {
     /// The column with the id of the person in your own system.
     #[arg(long, value_name = "COLUMN")]
@@ -247,7 +247,9 @@ mod tests {
         let mapping = Mapping { phones: vec!["Handy".into()], ..Default::default() };
         let error = mapping.resolve(&header(&["a", "b"]), true).unwrap_err().to_string();
         assert_eq!(error, "there is no column `Handy`; the file has: a, b");
-        assert!(Mapping::default().resolve(&header(&["a"]), true).unwrap_err().to_string().contains("no column is mapped"));
+        assert!(
+            Mapping::default().resolve(&header(&["a"]), true).unwrap_err().to_string().contains("no column is mapped")
+        );
     }
 
     #[test]

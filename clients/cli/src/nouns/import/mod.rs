@@ -39,7 +39,8 @@ pub enum Header {
 
 /// Import contacts from a CSV file.
 #[derive(Debug, Clone, Args)]
-#[command(after_help = "Columns are mapped by name (case does not matter) or by number from 1. Without any mapping flags \
+#[command(
+    after_help = "Columns are mapped by name (case does not matter) or by number from 1. Without any mapping flags \
 the usual names are recognised: external_id, name, phone, mobile, email, locale, language, time_zone and the like.
 
 Rows that cannot be taken are written to the report with line, field, reason and description; the rest is imported.
@@ -50,7 +51,8 @@ Examples:
   switchboard-cli contacts import people.csv --external-id EmpNo --phone Mobile --phone Home --attribute district=District
   switchboard-cli contacts import people.csv --header no --phone 2 --name 1 --rejects bad.csv --audience staff
   switchboard-cli contacts import people.csv --others --consent sms:marketing=Agreed --consent-source web-form
-  switchboard-cli contacts import - --validate-only --rejected-exit-code 0")]
+  switchboard-cli contacts import - --validate-only --rejected-exit-code 0"
+)]
 pub struct Import {
     /// The file; `-` is standard input.
     file: PathBuf,
@@ -111,11 +113,11 @@ impl Import {
         let rows = ReceiverStream::new(receiver)
             .map(|rows| ImportContactsRequest { options: None, rows }.encode_to_vec().into());
         let messages = futures::stream::iter([first.encode_to_vec().into()]).chain(rows);
+        // When the server refuses, nobody waits for the reader: it may wait for standard input for ever.
         let answered = self.answer(session, &method, messages).await;
-        let read = reader.await.map_err(|error| Status::internal(format!("the reader stopped: {error}")))?;
         bar.finish_and_clear();
-        let unread = read?;
         let answer = answered?;
+        let unread = reader.await.map_err(|error| Status::internal(format!("the reader stopped: {error}")))??;
         self.conclude(session, unread, &answer)
     }
 

@@ -37,8 +37,7 @@ fn title(it: &Delivery) -> String {
 }
 
 fn reasons(it: &Delivery) -> String {
-    let words =
-        [word("SkipReason", it.skip_reason), word("FailureClass", it.failure_class), clean(&it.failure_code)];
+    let words = [word("SkipReason", it.skip_reason), word("FailureClass", it.failure_class), clean(&it.failure_code)];
     words.into_iter().filter(|it| !it.is_empty()).collect::<Vec<_>>().join(" ")
 }
 

@@ -85,8 +85,7 @@ fn a_waiting_one_says_which_step_waits_for_what_and_until_when() {
 #[test]
 fn every_step_says_what_became_of_it() {
     let mut it = notification();
-    it.skipped_steps =
-        vec![SkippedStep { step: 1, reason: SkipReason::ChannelParked.into(), ..Default::default() }];
+    it.skipped_steps = vec![SkippedStep { step: 1, reason: SkipReason::ChannelParked.into(), ..Default::default() }];
     let text = shown(&it);
     assert!(text.contains("FAILED (FALL_OVER, code 131026)"), "{text}");
     assert!(text.contains("skipped: CHANNEL_PARKED"), "{text}");
