@@ -11,11 +11,12 @@ use crate::support::source::{self, Kind, Named, Token, paths, tokens};
 const ROOMS: &[(&str, &[&str])] = &[
     ("main", &["app", "doctor", "config", "grpc", "http", "workers", "services", "storage", "bus", "channels", "wake"]),
     ("app", &["doctor", "config", "grpc", "http", "workers", "services", "storage", "bus", "channels", "wake"]),
-    ("doctor", &["config", "services", "storage", "bus", "channels", "wake"]),
+    ("doctor", &["config", "http", "services", "storage", "bus", "channels", "wake"]),
     ("config", &[]),
     ("grpc", &["services", "storage", "channels", "wake"]),
-    ("http", &["services", "storage", "channels", "wake"]),
-    ("workers", &["services", "storage", "bus", "channels", "wake"]),
+    // Health asks whether the bus stands.
+    ("http", &["config", "services", "storage", "bus", "channels", "wake"]),
+    ("workers", &["config", "services", "storage", "bus", "channels", "wake"]),
     ("services", &["storage", "bus", "channels", "wake"]),
     ("storage", &[]),
     ("bus", &[]),
@@ -23,8 +24,11 @@ const ROOMS: &[(&str, &[&str])] = &[
     // The hub of wake-ups carries them through storage; what it stands on may not call it.
     ("wake", &["storage"]),
     ("clock", &[]),
-    ("telemetry", &[]),
+    ("telemetry", &["config"]),
 ];
+
+/// The rooms that may see the whole of the settings; others that may name `config` may name a section of it.
+const WHOLE_CONFIG: &[&str] = &["main", "app", "doctor"];
 
 /// Common ground: business time, and the names of metrics.
 const COMMON: &[&str] = &["clock", "telemetry"];
@@ -42,7 +46,8 @@ const CRATES: &[(&str, &[&str], &[&str])] = &[
 ];
 
 /// Crates that the domain may not have: it waits for nothing, and reaches nothing.
-const NOT_IN_DOMAIN: &[&str] = &["tokio", "sqlx", "futures", "async-trait", "reqwest", "rand", "lapin", "axum", "tonic"];
+const NOT_IN_DOMAIN: &[&str] =
+    &["tokio", "sqlx", "futures", "async-trait", "reqwest", "rand", "lapin", "axum", "tonic"];
 
 /// Crates that belong to one room of the server alone: (crate, rooms).
 const OWNED: &[(&str, &[&str])] =
@@ -112,7 +117,10 @@ fn opens_attribute(tokens: &[Token], at: usize) -> bool {
 
 fn sql_stays_in_storage(named: &[Named], report: &mut impl FnMut(usize, String)) {
     for path in named.iter().filter(|p| p.parts[0] == "sqlx" && p.parts[1].starts_with("query")) {
-        report(path.line, "SQL stands in server/src/storage (ours) and triggers/src/postgres (a watched database's)".into());
+        report(
+            path.line,
+            "SQL stands in server/src/storage (ours) and triggers/src/postgres (a watched database's)".into(),
+        );
     }
 }
 
@@ -147,13 +155,18 @@ fn rooms_keep_apart(inside: &str, named: &[Named], report: &mut impl FnMut(usize
         return report(1, format!("the room `{own}` is not in the table of walls: say in walls.rs whom it may see"));
     };
     for path in named {
-        if let Some((_, rooms)) = OWNED.iter().find(|(owned, rooms)| path.parts[0] == *owned && !rooms.contains(&own.as_str()))
+        if let Some((_, rooms)) =
+            OWNED.iter().find(|(owned, rooms)| path.parts[0] == *owned && !rooms.contains(&own.as_str()))
         {
             report(path.line, format!("only {rooms:?} may see `{}`", path.parts[0]));
         }
         let Some(room) = room_named(&module, path) else { continue };
         let known = ROOMS.iter().any(|(name, _)| *name == room);
-        if known && room != own && !COMMON.contains(&room) && !allowed.contains(&room) {
+        let part = path.parts.iter().skip_while(|part| *part != room).nth(1).map(String::as_str);
+        let whole = room == "config"
+            && !WHOLE_CONFIG.contains(&own.as_str())
+            && matches!(part, None | Some("Config" | "*" | "self"));
+        if known && room != own && !COMMON.contains(&room) && (whole || !allowed.contains(&room)) {
             report(path.line, format!("`{own}` may not see `{room}`: {}", why(own, room)));
         }
     }
@@ -197,7 +210,10 @@ fn look_at_manifest(folder: &str, text: &str) -> Vec<Violation> {
     let report = |name: &str, rule: String| Violation { file: file.clone(), line: line(name), rule };
     let manifest: toml::Table = text.parse().expect("a manifest");
     let Some((_, always, in_tests)) = CRATES.iter().find(|(known, ..)| *known == folder) else {
-        return vec![report("[package]", format!("`{folder}` is not in the table of crates: say in walls.rs whom it may see"))];
+        return vec![report(
+            "[package]",
+            format!("`{folder}` is not in the table of crates: say in walls.rs whom it may see"),
+        )];
     };
     let ours: Vec<&str> = CRATES.iter().map(|(folder, ..)| folder.rsplit('/').next().unwrap_or_default()).collect();
     let sections = [("dependencies", always), ("build-dependencies", always), ("dev-dependencies", in_tests)];
@@ -211,7 +227,10 @@ fn look_at_manifest(folder: &str, text: &str) -> Vec<Violation> {
                 found.push(report(name, format!("the domain reaches nothing outside: no `{name}`")));
             }
             if wanted.get("workspace").and_then(toml::Value::as_bool) != Some(true) {
-                found.push(report(name, "versions stand in the root's Cargo.toml alone: `name.workspace = true`".into()));
+                found.push(report(
+                    name,
+                    "versions stand in the root's Cargo.toml alone: `name.workspace = true`".into(),
+                ));
             }
         }
     }
@@ -283,25 +302,47 @@ const S: &str = r#\"crate::http::x\"#;
 }
 
 #[test]
+fn a_room_may_be_given_a_section_of_the_settings_and_never_the_whole() {
+    let source =
+        "//! Planted.\nuse crate::config::Retention;\nuse crate::config::{self, Config};\nuse crate::config::*;\n";
+    let worker = broken("server/src/workers/planted.rs", source);
+    assert_eq!(worker.keys().copied().collect::<Vec<_>>(), [3, 4], "{worker:?}");
+    assert!(broken("server/src/app.rs", source).is_empty());
+    assert!(broken("server/src/storage/planted.rs", source).contains_key(&2));
+}
+
+#[test]
 fn the_three_lowest_rooms_never_see_each_other() {
-    for (own, others) in [("storage", ["bus", "channels"]), ("bus", ["storage", "channels"]), ("channels", ["storage", "bus"])] {
+    for (own, others) in
+        [("storage", ["bus", "channels"]), ("bus", ["storage", "channels"]), ("channels", ["storage", "bus"])]
+    {
         for other in others {
-            let found = broken(&format!("server/src/{own}/planted.rs"), &format!("//! x\nuse crate::{other}::Thing;\n"));
-            assert!(found.get(&2).is_some_and(|rule| rule.contains("never see each other")), "{own} {other}: {found:?}");
+            let found =
+                broken(&format!("server/src/{own}/planted.rs"), &format!("//! x\nuse crate::{other}::Thing;\n"));
+            assert!(
+                found.get(&2).is_some_and(|rule| rule.contains("never see each other")),
+                "{own} {other}: {found:?}"
+            );
         }
     }
 }
 
 #[test]
 fn planted_breaches_of_the_house_rules_are_found() {
-    let sql = broken("server/src/workers/planted.rs", "//! x\nfn f() { sqlx::query!(\"select 1\"); }\nuse sqlx::{Connection, query_as};\n");
+    let sql = broken(
+        "server/src/workers/planted.rs",
+        "//! x\nfn f() { sqlx::query!(\"select 1\"); }\nuse sqlx::{Connection, query_as};\n",
+    );
     assert_eq!(sql.keys().copied().collect::<Vec<_>>(), [2, 3], "{sql:?}");
     let proto = broken("server/src/services/planted.rs", "//! x\nuse proto::v1;\n");
     assert!(proto[&2].contains("may see `proto`"), "{proto:?}");
     let domain = "//! x\nasync fn f() {}\nfn g() { chrono::Utc::now(); }\nuse std::time::Instant;\nfn h() { Instant::now(); }\nuse std::fs;\nfn i() { Uuid::now_v7(); }\n";
     let domain = broken("domain/src/planted.rs", domain);
     assert_eq!(domain.keys().copied().collect::<Vec<_>>(), [2, 3, 5, 6, 7], "{domain:?}");
-    let bare = broken("triggers/src/planted.rs", &format!("fn f() {{}}\n#[{}(dead_code)]\nfn g() {{ {}!() }}\n", "allow", "todo"));
+    let bare = broken(
+        "triggers/src/planted.rs",
+        &format!("fn f() {{}}\n#[{}(dead_code)]\nfn g() {{ {}!() }}\n", "allow", "todo"),
+    );
     assert_eq!(bare.keys().copied().collect::<Vec<_>>(), [1, 2, 3], "{bare:?}");
     let long = broken("domain/src/planted.rs", &format!("//! x\n{}", "\n".repeat(500)));
     assert!(long[&501].contains("at most 500 lines"), "{long:?}");
@@ -310,7 +351,8 @@ fn planted_breaches_of_the_house_rules_are_found() {
 
 #[test]
 fn a_planted_dependency_is_found_in_a_manifest() {
-    let text = "[package]\nname = \"cli\"\n[dependencies]\nserver.workspace = true\nproto.workspace = true\nserde = \"1\"\n";
+    let text =
+        "[package]\nname = \"cli\"\n[dependencies]\nserver.workspace = true\nproto.workspace = true\nserde = \"1\"\n";
     let found = list(look_at_manifest("clients/cli", text));
     assert!(found.contains("clients/cli/Cargo.toml:4: `clients/cli` may not depend on `server`"), "{found}");
     assert!(found.contains("clients/cli/Cargo.toml:6: versions stand in the root"), "{found}");
@@ -320,7 +362,8 @@ fn a_planted_dependency_is_found_in_a_manifest() {
 
 #[test]
 fn the_reader_of_sources_knows_strings_comments_and_lifetimes() {
-    let text = "fn a<'x>(c: char) { let b = ('\\'', '\"', 'y'); /* use crate::x; /* y */ */ z::w(r#\"crate::q \"x\" \"#); }";
+    let text =
+        "fn a<'x>(c: char) { let b = ('\\'', '\"', 'y'); /* use crate::x; /* y */ */ z::w(r#\"crate::q \"x\" \"#); }";
     let tokens = tokens(text);
     let named: Vec<Vec<String>> = paths(&tokens).into_iter().map(|p| p.parts).collect();
     assert_eq!(named, [vec!["z".to_owned(), "w".to_owned()]]);

@@ -166,7 +166,8 @@ fn word_or_string(text: &[char], at: &mut usize) -> Kind {
     match word.as_str() {
         "r" | "br" | "cr" if quoted => {
             let began = *at + hashes + 1;
-            let closes = |i: &usize| text[*i] == '"' && text[*i + 1..].iter().take_while(|c| **c == '#').count() >= hashes;
+            let closes =
+                |i: &usize| text[*i] == '"' && text[*i + 1..].iter().take_while(|c| **c == '#').count() >= hashes;
             let end = (began..text.len()).find(closes).unwrap_or(text.len());
             *at = (end + 1 + hashes).min(text.len());
             Kind::Text(text[began..end].iter().collect())
