@@ -53,6 +53,18 @@ const NOT_IN_DOMAIN: &[&str] =
 const OWNED: &[(&str, &[&str])] =
     &[("proto", &["grpc"]), ("lapin", &["bus"]), ("tonic", &["grpc", "app", "doctor"]), ("lettre", &["channels"])];
 
+/// Who may start a task by hand, and why. Everything else is started by `app`, which supervises it and waits for its end.
+/// (A lint would forbid it in tests too.)
+const SPAWNS: &[(&str, &str)] = &[
+    ("server/src/app.rs", "the supervisor"),
+    ("server/src/storage/db.rs", "a begin must not be cancelled half way"),
+    ("server/src/workers/providers.rs", "others are told of a breaker while the caller goes on"),
+    ("server/src/workers/captures.rs", "a consumer for each source, supervised there"),
+    ("server/src/grpc/stream.rs", "a stream outlives the call that opened it"),
+    ("server/src/grpc/idempotent.rs", "a write ends although its caller has gone"),
+    ("server/src/services/events/reader.rs", "one reader feeds all streams"),
+];
+
 /// Lines in a file: a wall.
 const MAX_LINES: usize = 500;
 
@@ -80,6 +92,14 @@ fn look(file: &str, text: &str) -> Vec<Violation> {
     let named = paths(&tokens);
     if !file.starts_with("server/src/storage/") && !file.starts_with("triggers/src/postgres/") && in_production(file) {
         sql_stays_in_storage(&named, &mut report);
+    }
+    let ships = file.starts_with("server/src/") || file.starts_with("triggers/src/");
+    if ships
+        && !file.ends_with("tests.rs")
+        && !file.ends_with("testing.rs")
+        && SPAWNS.iter().all(|(may, _)| *may != file)
+    {
+        tasks_are_supervised(&named, &mut report);
     }
     if file.starts_with("domain/src/") {
         domain_decides_only(&tokens, &named, &mut report);
@@ -120,6 +140,19 @@ fn sql_stays_in_storage(named: &[Named], report: &mut impl FnMut(usize, String))
         report(
             path.line,
             "SQL stands in server/src/storage (ours) and triggers/src/postgres (a watched database's)".into(),
+        );
+    }
+}
+
+fn tasks_are_supervised(named: &[Named], report: &mut impl FnMut(usize, String)) {
+    let spawns = |path: &&Named| {
+        let parts: Vec<&str> = path.parts.iter().map(String::as_str).collect();
+        matches!(parts[..], ["tokio", "spawn"] | ["tokio", "task", "spawn"] | ["task", "spawn"])
+    };
+    for path in named.iter().filter(spawns).filter(|path| !path.inside.iter().any(|module| module == "tests")) {
+        report(
+            path.line,
+            "nobody waits for this task: start it from app.rs, or say in walls.rs why it may run alone".into(),
         );
     }
 }
@@ -334,6 +367,9 @@ fn planted_breaches_of_the_house_rules_are_found() {
         "//! x\nfn f() { sqlx::query!(\"select 1\"); }\nuse sqlx::{Connection, query_as};\n",
     );
     assert_eq!(sql.keys().copied().collect::<Vec<_>>(), [2, 3], "{sql:?}");
+    let spawn = "//! x\nfn f() { tokio::spawn(g()); }\nmod tests { fn h() { tokio::spawn(g()); } }\n";
+    let spawn = broken("server/src/workers/planted.rs", spawn);
+    assert_eq!(spawn.keys().copied().collect::<Vec<_>>(), [2], "{spawn:?}");
     let proto = broken("server/src/services/planted.rs", "//! x\nuse proto::v1;\n");
     assert!(proto[&2].contains("may see `proto`"), "{proto:?}");
     let domain = "//! x\nasync fn f() {}\nfn g() { chrono::Utc::now(); }\nuse std::time::Instant;\nfn h() { Instant::now(); }\nuse std::fs;\nfn i() { Uuid::now_v7(); }\n";
