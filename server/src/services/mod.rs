@@ -6,10 +6,14 @@ use std::sync::Arc;
 use crate::{clock::Clock, storage::Db, wake::Wake};
 
 pub mod asking;
+pub mod calls;
+pub mod channels;
 pub mod consents;
+pub mod contacts;
 pub mod deciding;
 pub mod directory;
 pub mod error;
+pub mod etag;
 pub mod inbound;
 pub mod notifications;
 pub mod outcomes;
@@ -19,8 +23,11 @@ pub mod plans;
 pub mod policies;
 pub mod receipts;
 pub mod rendering;
+pub mod requests;
 pub mod templates;
 pub mod unsubscribe;
+pub mod webhooks;
+pub mod work;
 
 pub use error::{Error, Result, Violation};
 
@@ -58,6 +65,8 @@ pub struct Settings {
     pub quiet_hours: Vec<domain::fallback::QuietRule>,
     /// The words that change consent.
     pub words: domain::consent::Words,
-    /// What is answered to them.
+    /// What is said when such a word was heard.
     pub confirmations: domain::consent::Confirmations,
+    /// The secret of the links that end a subscription.
+    pub unsubscribe_key: unsubscribe::Key,
 }

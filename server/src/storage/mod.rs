@@ -5,21 +5,32 @@
 //! id order before a set is written; machine time is `clock_timestamp()`, business time a parameter.
 
 pub mod asking;
+pub mod audiences;
 pub mod breakers;
+pub mod calls;
+pub mod channels;
+pub mod consents;
+pub mod contacts;
 pub mod conversations;
 pub mod db;
 pub mod deciding;
 pub mod directory;
 pub mod dispatch;
 pub mod events;
+pub mod housekeeping;
 pub mod inbound;
 pub mod leader;
 pub mod leases;
+pub mod listen;
 pub mod outcomes;
 pub mod planning;
 pub mod plans;
+pub mod queue;
 pub mod receipts;
+pub mod receiving;
 pub mod recipients;
+pub mod requests;
+pub mod schema;
 pub mod templates;
 pub mod wake;
 
@@ -100,6 +111,12 @@ impl From<domain::UnknownCode> for Error {
 }
 
 impl Error {
+    /// Postgres did not answer within the caller's patience.
+    #[must_use]
+    pub const fn no_answer() -> Self {
+        Self::Unavailable(sqlx::Error::PoolTimedOut)
+    }
+
     /// Whether the same work may succeed when it is tried again.
     #[must_use]
     pub const fn is_transient(&self) -> bool {
