@@ -213,7 +213,6 @@ impl Page {
                 self.deliveries.push(DeliveryRow {
                     id,
                     notification_id: subject.id,
-                    campaign_id: subject.campaign_id,
                     step,
                     send_group_id: Some(group),
                     channel_id: Some(send.channel),
@@ -258,7 +257,6 @@ impl Page {
             self.deliveries.push(DeliveryRow {
                 id: Uuid::now_v7(),
                 notification_id: subject.id,
-                campaign_id: subject.campaign_id,
                 step: index(skip.step),
                 send_group_id: None,
                 channel_id: skip.channel,

@@ -2,6 +2,8 @@
 
 mod api;
 mod killing;
+mod papers;
+mod plans;
 mod processes;
 mod protocol;
 mod reading;
