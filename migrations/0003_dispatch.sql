@@ -122,6 +122,7 @@ create table timer (
   send_group_id bigint not null references send_group,
   due_at        timestamptz not null,                          -- business time, in the group's clock
   generation    int not null,
+  tries         smallint not null default 0,                   -- of a question to a provider
   primary key (owner, kind)
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000);
 create index timer_due on timer (send_group_id, due_at);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::{clock::Clock, storage::Db, wake::Wake};
 
+pub mod asking;
 pub mod consents;
 pub mod deciding;
 pub mod directory;

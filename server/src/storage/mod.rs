@@ -4,6 +4,7 @@
 //! Habits that hold here: names, never `select *`; bulk work through `unnest`, never a loop of statements; rows are locked in
 //! id order before a set is written; machine time is `clock_timestamp()`, business time a parameter.
 
+pub mod asking;
 pub mod breakers;
 pub mod conversations;
 pub mod db;

@@ -6,8 +6,12 @@ use std::{future::Future, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 pub mod dispatch;
+pub mod fallback;
+pub mod merging;
 pub mod providers;
 pub mod relay;
+pub mod sequencer;
+pub mod sweep;
 pub mod writer;
 
 /// Pauses after errors: short at first, then at most this.

@@ -1,1 +1,4 @@
-//! To be filled.
+//! Stories on a real Postgres, a real RabbitMQ and real sockets: one binary, one module a story.
+
+mod protocol;
+mod support;
