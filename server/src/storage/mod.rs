@@ -4,8 +4,11 @@
 //! Habits that hold here: names, never `select *`; bulk work through `unnest`, never a loop of statements; rows are locked in
 //! id order before a set is written; machine time is `clock_timestamp()`, business time a parameter.
 
+pub mod audiences;
 pub mod asking;
 pub mod breakers;
+pub mod consents;
+pub mod contacts;
 pub mod conversations;
 pub mod db;
 pub mod deciding;
@@ -19,6 +22,7 @@ pub mod planning;
 pub mod plans;
 pub mod receipts;
 pub mod recipients;
+pub mod requests;
 pub mod templates;
 
 pub use db::{Conn, Db, Tx};

@@ -27,8 +27,7 @@ pub struct VersionRow {
 pub async fn versions(conn: &mut Conn, ids: &[i64]) -> Result<Vec<VersionRow>> {
     let rows = sqlx::query_as!(
         VersionRow,
-        r#"select v.id as "id!", t.slug as "slug?", v.number as "number!", v.definition as "definition!",
-                  v.created_at as "created_at!"
+        r#"select v.id as "id!", t.slug as "slug?", v.number as "number!", v.definition as "definition!", v.created_at as "created_at!"
              from template_version v left join template t on t.id = v.template_id where v.id = any($1)"#,
         ids
     )

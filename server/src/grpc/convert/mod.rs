@@ -1,0 +1,21 @@
+//! Between the contract and the rest: reading finds every violation of a request at once and hands on values that cannot be
+//! wrong; writing turns what use cases say into messages. One file a noun; what several need is in [`faults`] and [`common`].
+
+pub mod common;
+pub mod contact;
+mod faults;
+
+pub use faults::Faults;
+
+use crate::services::{self, Context};
+
+/// Reads a request that is no write.
+///
+/// # Errors
+/// Every violation that `read` noted.
+pub fn read<R, T>(context: &Context, request: R, read: impl FnOnce(R, &mut Faults) -> T) -> services::Result<T> {
+    let mut faults = Faults::in_country(context.settings.default_country.clone());
+    let asked = read(request, &mut faults);
+    faults.finish()?;
+    Ok(asked)
+}
