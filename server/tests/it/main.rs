@@ -1,4 +1,5 @@
 //! Stories on a real Postgres, a real RabbitMQ and real sockets: one binary, one module a story.
 
+mod killing;
 mod protocol;
 mod support;

@@ -135,12 +135,16 @@ async fn sweep_all(world: &World) -> anyhow::Result<()> {
 }
 
 async fn end_leases(world: &World) -> anyhow::Result<()> {
-    sqlx::query("update dispatch set lease_until = clock_timestamp() - interval '1 second' where lease_until is not null")
-        .execute(&world.db.pool)
-        .await?;
-    sqlx::query("update delivery set lease_until = clock_timestamp() - interval '1 second' where lease_until is not null")
-        .execute(&world.db.pool)
-        .await?;
+    sqlx::query(
+        "update dispatch set lease_until = clock_timestamp() - interval '1 second' where lease_until is not null",
+    )
+    .execute(&world.db.pool)
+    .await?;
+    sqlx::query(
+        "update delivery set lease_until = clock_timestamp() - interval '1 second' where lease_until is not null",
+    )
+    .execute(&world.db.pool)
+    .await?;
     Ok(())
 }
 
@@ -269,7 +273,10 @@ async fn cx08_a_receipt_that_outruns_the_outcome_leaves_no_open_attempt() -> any
     let attempt = world.one("select outcome::text from attempt where delivery_id = $1", worker.delivery).await?;
     assert_eq!(attempt.as_deref(), Some("unknown"), "recorded, though evidence says more");
     assert_eq!(world.count("select count(*) from dispatch").await?, 0);
-    assert_eq!(world.count("select count(*) from delivery where token is not null or lease_until is not null").await?, 0);
+    assert_eq!(
+        world.count("select count(*) from delivery where token is not null or lease_until is not null").await?,
+        0
+    );
     Ok(())
 }
 

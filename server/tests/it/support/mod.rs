@@ -1,10 +1,12 @@
 //! What the stories stand on: a database of their own, a context by hand, and a small world of channels, people and plans.
 
+pub mod pipeline;
+
 use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use domain::{
-    channel::{ChannelType, Lane},
+    channel::Lane,
     consent::{Confirmations, Words},
     fallback::{Policy, Step, Success, Target},
 };
@@ -45,15 +47,20 @@ pub struct World {
     pub db: TestDatabase,
 }
 
-/// One notification of the world, and its first delivery.
+/// One notification of the world.
 pub struct Begun {
     pub notification: Uuid,
-    pub plan: Arc<PinnedPlan>,
 }
 
 impl World {
     pub async fn new() -> anyhow::Result<Self> {
         let db = Postgres::shared().await?.database(&MIGRATOR).await?;
+        let context = Self::context(&db.url, Clock::new())?;
+        Ok(Self { context, db })
+    }
+
+    /// A context on the database at `url`.
+    pub fn context(url: &str, clock: Clock) -> anyhow::Result<Context> {
         let settings = Settings {
             public_url: "http://127.0.0.1:9".into(),
             time_zone: chrono_tz::UTC,
@@ -62,17 +69,16 @@ impl World {
             words: Words::shipped(),
             confirmations: Confirmations::shipped(),
         };
-        let context = Context {
-            db: Db::open(&db.url, 8, Planner::Hot)?,
-            lists: Db::open(&db.url, 4, Planner::Free)?,
-            side: Db::open(&db.url, 4, Planner::Free)?,
-            clock: Clock::new(),
+        Ok(Context {
+            db: Db::open(url, 8, Planner::Hot)?,
+            lists: Db::open(url, 4, Planner::Free)?,
+            side: Db::open(url, 4, Planner::Free)?,
+            clock,
             wake: Wake::default(),
             settings: Arc::new(settings),
             directory: Directory::new(Arc::new(Secrets)),
             plans: Plans::default(),
-        };
-        Ok(Self { context, db })
+        })
     }
 
     pub fn now(&self) -> DateTime<Utc> {
@@ -117,11 +123,7 @@ impl World {
     }
 
     /// A plan whose steps are these channels, each with success DELIVERED and a wait of an hour unless `change` says otherwise.
-    pub async fn plan(
-        &self,
-        channels: &[&str],
-        change: impl Fn(usize, &mut Step),
-    ) -> anyhow::Result<Arc<PinnedPlan>> {
+    pub async fn plan(&self, channels: &[&str], change: impl Fn(usize, &mut Step)) -> anyhow::Result<Arc<PinnedPlan>> {
         let template = serde_json::json!({"version": {"default_language": "en", "variables": [], "contents": [
             {"channel_type": "SMS", "language": "en", "body": {"type": "text", "text": "The dam opens at noon."}}]}});
         sqlx::query(
@@ -175,7 +177,7 @@ impl World {
         let contact = self.contact("+919812345678").await?;
         let plan = self.plan(&["sms-a", "sms-b"], |_, _| {}).await?;
         let notification = self.begin(&plan, &[contact], Lane::Interactive).await?.remove(0);
-        Ok(Begun { notification, plan })
+        Ok(Begun { notification })
     }
 
     /// One value of the database, as text.
@@ -205,6 +207,3 @@ impl World {
         Ok(row.unwrap_or_default())
     }
 }
-
-/// The medium of every channel that [`World::sms_channel`] makes.
-pub const SMS: ChannelType = ChannelType::Sms;
