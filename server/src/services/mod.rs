@@ -19,13 +19,12 @@ pub mod outgoing;
 pub mod planning;
 pub mod plans;
 pub mod policies;
-pub mod requests;
-pub mod templates;
-pub mod work;
 pub mod receipts;
 pub mod rendering;
+pub mod requests;
 pub mod templates;
 pub mod unsubscribe;
+pub mod work;
 
 pub use error::{Error, Result, Violation};
 
