@@ -12,6 +12,7 @@ pub mod deciding;
 pub mod directory;
 pub mod error;
 pub mod etag;
+pub mod firings;
 pub mod inbound;
 pub mod notifications;
 pub mod outcomes;
@@ -22,7 +23,9 @@ pub mod policies;
 pub mod receipts;
 pub mod rendering;
 pub mod requests;
+pub mod sources;
 pub mod templates;
+pub mod triggers;
 pub mod unsubscribe;
 pub mod work;
 

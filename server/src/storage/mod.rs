@@ -4,8 +4,8 @@
 //! Habits that hold here: names, never `select *`; bulk work through `unnest`, never a loop of statements; rows are locked in
 //! id order before a set is written; machine time is `clock_timestamp()`, business time a parameter.
 
-pub mod audiences;
 pub mod asking;
+pub mod audiences;
 pub mod breakers;
 pub mod consents;
 pub mod contacts;
@@ -15,6 +15,7 @@ pub mod deciding;
 pub mod directory;
 pub mod dispatch;
 pub mod events;
+pub mod firings;
 pub mod inbound;
 pub mod leader;
 pub mod outcomes;
@@ -23,7 +24,9 @@ pub mod plans;
 pub mod receipts;
 pub mod recipients;
 pub mod requests;
+pub mod sources;
 pub mod templates;
+pub mod triggers;
 
 pub use db::{Conn, Db, Tx};
 

@@ -5,8 +5,10 @@ use std::{future::Future, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
+pub mod captures;
 pub mod dispatch;
 pub mod fallback;
+pub mod firings;
 pub mod merging;
 pub mod providers;
 pub mod relay;
