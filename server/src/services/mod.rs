@@ -6,6 +6,8 @@ use std::sync::Arc;
 use crate::{clock::Clock, storage::Db, wake::Wake};
 
 pub mod asking;
+pub mod calls;
+pub mod channels;
 pub mod consents;
 pub mod contacts;
 pub mod deciding;
@@ -27,6 +29,7 @@ pub mod sources;
 pub mod templates;
 pub mod triggers;
 pub mod unsubscribe;
+pub mod webhooks;
 pub mod work;
 
 pub use error::{Error, Result, Violation};
@@ -65,6 +68,8 @@ pub struct Settings {
     pub quiet_hours: Vec<domain::fallback::QuietRule>,
     /// The words that change consent.
     pub words: domain::consent::Words,
-    /// What is answered to them.
+    /// What is said when such a word was heard.
     pub confirmations: domain::consent::Confirmations,
+    /// The secret of the links that end a subscription.
+    pub unsubscribe_key: unsubscribe::Key,
 }

@@ -7,6 +7,8 @@
 pub mod asking;
 pub mod audiences;
 pub mod breakers;
+pub mod calls;
+pub mod channels;
 pub mod consents;
 pub mod contacts;
 pub mod conversations;
@@ -16,17 +18,25 @@ pub mod directory;
 pub mod dispatch;
 pub mod events;
 pub mod firings;
+pub mod housekeeping;
 pub mod inbound;
 pub mod leader;
+pub mod leases;
+pub mod listen;
 pub mod outcomes;
 pub mod planning;
 pub mod plans;
+pub mod queue;
 pub mod receipts;
+pub mod receiving;
 pub mod recipients;
 pub mod requests;
 pub mod sources;
 pub mod templates;
 pub mod triggers;
+pub mod schema;
+pub mod templates;
+pub mod wake;
 
 pub use db::{Conn, Db, Tx};
 
@@ -105,6 +115,12 @@ impl From<domain::UnknownCode> for Error {
 }
 
 impl Error {
+    /// Postgres did not answer within the caller's patience.
+    #[must_use]
+    pub const fn no_answer() -> Self {
+        Self::Unavailable(sqlx::Error::PoolTimedOut)
+    }
+
     /// Whether the same work may succeed when it is tried again.
     #[must_use]
     pub const fn is_transient(&self) -> bool {

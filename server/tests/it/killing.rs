@@ -3,7 +3,10 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use domain::{channel::Lane, fallback::Success};
-use server::bus::{SharedBus, rabbit::RabbitBus};
+use server::{
+    bus::{SharedBus, rabbit::RabbitBus},
+    storage::db::MIGRATOR,
+};
 use testkit::{
     eventually,
     instances::{Private, Rabbit},
@@ -105,6 +108,29 @@ async fn a_killed_broker_loses_nothing_and_work_goes_on_by_itself() -> anyhow::R
     eventually(Duration::from_secs(90), || nothing_is_left(&world)).await?;
     everyone_is_reached_once(&world, &sim).await?;
     stop.cancel();
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_killed_database_loses_nothing_and_every_unknown_is_recorded() -> anyhow::Result<()> {
+    let postgres = Private::postgres("kill-database").await?;
+    let (world, sim) = (World::on(postgres.database(&MIGRATOR).await?)?, simulator().await?);
+    people(&world, &sim.base_url).await?;
+    sqlx::query("update channel set rate_per_second = 100, in_flight = 20").execute(&world.db.pool).await?;
+    sqlx::query("update channel_provider set timeout_ms = 1000").execute(&world.db.pool).await?;
+    let _workers = Workers::start_with_lease(&world.another_process()?, None, Duration::from_secs(8))?;
+    for reached in [30, 120] {
+        eventually(Duration::from_secs(60), async || {
+            anyhow::ensure!(sim.calls().await.len() > reached, "not yet under way");
+            Ok(())
+        })
+        .await?;
+        postgres.kill().await?;
+        postgres.start().await?;
+    }
+    eventually(Duration::from_secs(90), || nothing_is_left(&world)).await?;
+    let unknown = everyone_is_reached_once(&world, &sim).await?;
+    assert!(unknown <= 2 * 20, "at most as many UNKNOWN as calls in flight at each kill, found {unknown}");
     Ok(())
 }
 

@@ -1,5 +1,8 @@
 //! Stories on a real Postgres, a real RabbitMQ and real sockets: one binary, one module a story.
 
 mod killing;
+mod processes;
 mod protocol;
+mod sending;
 mod support;
+mod walls;

@@ -1,6 +1,7 @@
 //! What the stories stand on: a database of their own, a context by hand, and a small world of channels, people and plans.
 
 pub mod pipeline;
+pub mod source;
 
 use std::{sync::Arc, time::Duration};
 
@@ -54,7 +55,11 @@ pub struct Begun {
 
 impl World {
     pub async fn new() -> anyhow::Result<Self> {
-        let db = Postgres::shared().await?.database(&MIGRATOR).await?;
+        Self::on(Postgres::shared().await?.database(&MIGRATOR).await?)
+    }
+
+    /// A world on a database of a Postgres of the test's own.
+    pub fn on(db: TestDatabase) -> anyhow::Result<Self> {
         let context = Self::context(&db.url, Clock::new())?;
         Ok(Self { context, db })
     }
@@ -68,6 +73,7 @@ impl World {
             quiet_hours: Vec::new(),
             words: Words::shipped(),
             confirmations: Confirmations::shipped(),
+            unsubscribe_key: server::services::unsubscribe::Key::new([7; 32]),
         };
         Ok(Context {
             db: Db::open(url, 8, Planner::Hot)?,

@@ -1,11 +1,17 @@
 //! All workers of a process, in the test's own: started by hand, and killed as `kill -9` would: every task stops where it stands.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use server::{
     bus::{Queue, SharedBus, local::LocalBus},
     services::Context,
-    workers::{dispatch::Dispatch, fallback, merging, providers::Providers, relay::Relay, sequencer, sweep, writer},
+    workers::{
+        dispatch::{Dispatch, LEASE},
+        fallback, merging,
+        providers::Providers,
+        relay::Relay,
+        sequencer, sweep, writer,
+    },
 };
 use simulator::Simulator;
 use tokio::{sync::mpsc, task::JoinSet};
@@ -23,6 +29,11 @@ pub struct Workers {
 impl Workers {
     /// Starts every worker on a runtime of its own, so that a kill stops what they spawned too.
     pub fn start(context: &Context, bus: Option<SharedBus>) -> anyhow::Result<Self> {
+        Self::start_with_lease(context, bus, LEASE)
+    }
+
+    /// The same with another lease.
+    pub fn start_with_lease(context: &Context, bus: Option<SharedBus>, lease: Duration) -> anyhow::Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let (mut tasks, stop) = (JoinSet::new(), CancellationToken::new());
         let bus = bus.unwrap_or_else(|| Arc::new(LocalBus::default()));
@@ -30,7 +41,7 @@ impl Workers {
         let (sender, inbox) = mpsc::channel(1000);
         tasks.spawn_on(writer::run(context.clone(), inbox), &handle);
         tasks.spawn_on(Relay::new(context.clone(), Arc::clone(&bus)).run(stop.clone()), &handle);
-        let dispatch = Dispatch::new(context.clone(), Providers::new(context.clone()), sender);
+        let dispatch = Dispatch::new(context.clone(), Providers::new(context.clone()), sender).with_lease(lease);
         for queue in Queue::all() {
             tasks.spawn_on(dispatch.clone().run(Arc::clone(&bus), queue, stop.clone()), &handle);
         }
