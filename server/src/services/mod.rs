@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::{clock::Clock, storage::Db, wake::Wake};
 
 pub mod asking;
+pub mod call_lists;
 pub mod calls;
 pub mod channels;
 pub mod consents;

@@ -7,6 +7,7 @@
 pub mod asking;
 pub mod audiences;
 pub mod breakers;
+pub mod call_lists;
 pub mod calls;
 pub mod channels;
 pub mod consents;
@@ -26,6 +27,7 @@ pub mod listen;
 pub mod outcomes;
 pub mod planning;
 pub mod plans;
+pub mod policies;
 pub mod queue;
 pub mod receipts;
 pub mod receiving;

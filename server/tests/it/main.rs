@@ -1,5 +1,6 @@
 //! Stories on a real Postgres, a real RabbitMQ and real sockets: one binary, one module a story.
 
+mod api;
 mod killing;
 mod processes;
 mod protocol;
