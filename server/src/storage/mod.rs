@@ -33,11 +33,10 @@ pub mod receipts;
 pub mod receiving;
 pub mod recipients;
 pub mod requests;
+pub mod schema;
 pub mod sources;
 pub mod templates;
 pub mod triggers;
-pub mod schema;
-pub mod templates;
 pub mod wake;
 
 pub use db::{Conn, Db, Tx};

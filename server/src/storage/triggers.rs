@@ -258,20 +258,3 @@ pub async fn of_source(conn: &mut Conn, source_id: i32) -> Result<Vec<TriggerRow
     .await?;
     by_ids(conn, &ids).await
 }
-
-/// The version of a policy: its key and what it says. The number 0 asks for the newest.
-///
-/// # Errors
-/// What storage says.
-pub async fn policy_version(conn: &mut Conn, slug: &str, number: i32) -> Result<Option<(i64, Value)>> {
-    let row = sqlx::query!(
-        r#"select v.id, v.definition from policy p
-             join policy_version v on v.policy_id = p.id and v.number = case $2::int when 0 then p.latest else $2 end
-            where p.slug = $1"#,
-        slug,
-        number
-    )
-    .fetch_optional(conn)
-    .await?;
-    Ok(row.map(|r| (r.id, r.definition)))
-}

@@ -24,15 +24,19 @@ pub fn open(context: &Context, row: &SourceRow) -> Result<postgres::Source> {
         (true, _, _) => context.lists.pool().connect_options().as_ref().clone(),
         (false, Some(variable), _) => {
             let found = ProcessSecrets.variable(variable).filter(|url| !url.trim().is_empty());
-            let missing = || format!("the environment variable {variable} of the server is not set");
-            options(&row.slug, &found.ok_or_else(|| secret_missing(missing()))?)?
+            let words = || format!("the environment variable {variable} of the server is not set");
+            options(&row.slug, &found.ok_or_else(|| secret_missing("url_env", words()))?)?
         }
         (false, None, Some(path)) => {
             let read = ProcessSecrets.file(path);
-            let url = read.map_err(|e| secret_missing(format!("the file {path} of the server cannot be read: {e}")))?;
+            let url = read.map_err(|e| {
+                secret_missing("url_file", format!("the file {path} of the server cannot be read: {e}"))
+            })?;
             options(&row.slug, &url)?
         }
-        (false, None, None) => return Err(secret_missing("the source does not say where it is".to_owned())),
+        (false, None, None) => {
+            return Err(secret_missing("connection", "the source does not say where it is".to_owned()));
+        }
     };
     let schema = postgres::CaptureSchema {
         name: row.capture_schema.clone(),
@@ -61,8 +65,8 @@ fn options(slug: &str, url: &str) -> Result<PgConnectOptions> {
         .map_err(|_| unavailable(slug, "its URL is not one of the form postgres://user@host:5432/database"))
 }
 
-fn secret_missing(message: String) -> Error {
-    Error::Outside { reason: "SECRET_MISSING", message }
+fn secret_missing(setting: &str, message: String) -> Error {
+    Error::SecretMissing { setting: setting.to_owned(), message }
 }
 
 fn unavailable(slug: &str, why: &str) -> Error {

@@ -66,11 +66,11 @@ impl Way {
             return Err(Error::invalid("plan", "must name a policy or have a step of its own"));
         };
         let reference = Reference::parse(policy);
-        let found = storage::triggers::policy_version(conn, &reference.slug, reference.number).await?;
+        let found = storage::policies::find(conn, &reference.slug, reference.number).await?;
         let missing =
             || Error::ReferenceNotFound { field: "plan.policy".to_owned(), name: format!("policies/{policy}") };
-        let (id, document) = found.ok_or_else(missing)?;
-        Ok((serde_json::from_value(document).map_err(storage::Error::from)?, Some(id)))
+        let found = found.ok_or_else(missing)?;
+        Ok((serde_json::from_value(found.definition).map_err(storage::Error::from)?, Some(found.version_id)))
     }
 }
 
