@@ -21,6 +21,7 @@ pub mod dispatch;
 pub mod events;
 pub mod feed;
 pub mod history;
+pub mod firings;
 pub mod housekeeping;
 pub mod inbound;
 pub mod inbound;
@@ -40,7 +41,9 @@ pub mod recipients;
 pub mod requests;
 pub mod schema;
 pub mod sending;
+pub mod sources;
 pub mod templates;
+pub mod triggers;
 pub mod wake;
 
 pub use db::{Conn, Db, Tx};
