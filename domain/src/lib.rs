@@ -14,6 +14,7 @@ pub use codes::UnknownCode;
 
 pub mod backoff;
 pub mod address;
+pub mod campaign;
 pub mod channel;
 pub mod circuit;
 pub mod consent;
