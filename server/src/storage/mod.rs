@@ -7,6 +7,7 @@
 pub mod audiences;
 pub mod asking;
 pub mod breakers;
+pub mod campaigns;
 pub mod consents;
 pub mod contacts;
 pub mod conversations;
