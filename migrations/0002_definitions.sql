@@ -4,7 +4,7 @@ create type channel_state as enum ('enabled', 'disabled', 'parked');
 
 create table channel (
   id                 int generated always as identity primary key,
-  slug               text not null unique,
+  slug               text not null,
   display_name       text not null default '',
   channel_type       text not null,
   service_identifier text not null,                            -- our own address on this channel: number, sender, mailbox
@@ -14,8 +14,11 @@ create table channel (
   in_flight          int check (in_flight between 1 and 10000),      -- open calls at once; null: the connector's default
   version            int not null default 1,
   created_at         timestamptz not null,
-  updated_at         timestamptz not null
+  updated_at         timestamptz not null,
+  deleted_at         timestamptz                               -- what went over it keeps its name
 );
+
+create unique index channel_slug on channel (slug) where deleted_at is null;
 
 create table channel_provider (
   id            int generated always as identity primary key,

@@ -13,6 +13,7 @@ pub mod page;
 pub mod status;
 pub mod stream;
 
+mod channels;
 mod contacts;
 
 use std::time::Duration;
@@ -68,6 +69,10 @@ pub async fn serve(listener: TcpListener, context: Context, shutdown: Cancellati
         .layer(edge::EdgeLayer)
         .add_service(health_service)
         .add_service(reflection)
+        .add_service(limited!(
+            channel_service_server::ChannelServiceServer,
+            channels::Channels { context: context.clone() }
+        ))
         .add_service(limited!(contact_service_server::ContactServiceServer, contacts::Contacts { context }))
         .serve_with_incoming_shutdown(TcpIncoming::from(listener), async move {
             stopping.cancelled().await;

@@ -44,6 +44,9 @@ impl From<Error> for Status {
             }
             Error::CursorGone => because(Code::OutOfRange, "CURSOR_GONE", &words, []),
             Error::Outside { reason, message } => because(Code::FailedPrecondition, reason, &message, []),
+            Error::SecretMissing { setting, message } => {
+                because(Code::FailedPrecondition, "SECRET_MISSING", &message, [("setting", setting)])
+            }
             Error::Storage(error) => of_storage(&error),
         }
     }
@@ -153,6 +156,7 @@ mod tests {
             (Error::BatchTooLarge { limit: 3 }, Code::InvalidArgument),
             (Error::CursorGone, Code::OutOfRange),
             (Error::Outside { reason: "SECRET_MISSING", message: "not set".into() }, Code::FailedPrecondition),
+            (Error::SecretMissing { setting: "token_env".into(), message: "not set".into() }, Code::FailedPrecondition),
             (Error::Storage(storage::Error::Unavailable(sqlx())), Code::Unavailable),
             (Error::Storage(storage::Error::Contended(sqlx())), Code::Aborted),
             (Error::Storage(storage::Error::Exists { constraint: "x".into() }), Code::Aborted),

@@ -121,6 +121,14 @@ pub enum Error {
         /// What it said.
         message: String,
     },
+    /// An environment variable or file that settings name is not there.
+    #[error("{message}")]
+    SecretMissing {
+        /// The settings, separated by commas.
+        setting: String,
+        /// What is not there.
+        message: String,
+    },
     /// Storage failed.
     #[error(transparent)]
     Storage(#[from] storage::Error),

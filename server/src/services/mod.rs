@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::{clock::Clock, storage::Db, wake::Wake};
 
 pub mod asking;
+pub mod channels;
 pub mod consents;
 pub mod contacts;
 pub mod deciding;
@@ -19,13 +20,12 @@ pub mod outgoing;
 pub mod planning;
 pub mod plans;
 pub mod policies;
-pub mod requests;
-pub mod templates;
-pub mod work;
 pub mod receipts;
 pub mod rendering;
+pub mod requests;
 pub mod templates;
 pub mod unsubscribe;
+pub mod work;
 
 pub use error::{Error, Result, Violation};
 

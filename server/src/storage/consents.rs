@@ -3,6 +3,7 @@
 
 use chrono::{DateTime, Utc};
 use domain::channel::{Address, ChannelType};
+use uuid::Uuid;
 
 use super::{Conn, Result};
 
@@ -150,23 +151,65 @@ pub async fn list(
         .collect()
 }
 
-/// The waiting notifications that have a delivery queued to one of these addresses: fallback asks anew whether they may.
+/// What is queued against a refusal: (notification, delivery), in the order of the notifications. A refusal of all purposes
+/// leaves the purpose `service` alone.
 ///
 /// # Errors
 /// What storage says.
-pub async fn queued_to(conn: &mut Conn, addresses: &[&Address]) -> Result<Vec<uuid::Uuid>> {
-    let kinds: Vec<&str> = addresses.iter().map(|a| a.kind.as_str()).collect();
-    let values: Vec<&str> = addresses.iter().map(|a| a.value.as_str()).collect();
-    let ids = sqlx::query_scalar!(
-        r#"select distinct d.notification_id as "id!"
-             from unnest($1::text[], $2::text[]) as x(kind, value)
+pub async fn queued_against(conn: &mut Conn, refusals: &[&NewConsent]) -> Result<Vec<(Uuid, Uuid)>> {
+    let kinds: Vec<&str> = refusals.iter().map(|c| c.address.kind.as_str()).collect();
+    let values: Vec<&str> = refusals.iter().map(|c| c.address.value.as_str()).collect();
+    let types: Vec<&str> = refusals.iter().map(|c| c.channel_type.as_str()).collect();
+    let purposes: Vec<&str> = refusals.iter().map(|c| c.purpose.as_str()).collect();
+    let rows = sqlx::query!(
+        r#"select distinct n.id as "notification_id!", d.id as "id!"
+             from unnest($1::text[], $2::text[], $3::text[], $4::text[]) as x(kind, value, channel_type, purpose)
              join address a on a.kind = x.kind::address_kind and a.value = x.value
+             join consent s on s.address_id = a.id and s.channel_type = x.channel_type and s.purpose = x.purpose
+                           and not s.opted_in
              join delivery d on d.address_id = a.id
-            where d.work = 'queued' and d.notification_id is not null order by 1"#,
+             join notification n on n.id = d.notification_id
+             join channel c on c.id = d.channel_id
+            where d.work = 'queued' and c.channel_type = x.channel_type
+              and (n.purpose = x.purpose or (x.purpose = '*' and n.purpose <> 'service'))
+            order by 1, 2"#,
         &kinds as &[&str],
-        &values as &[&str]
+        &values as &[&str],
+        &types as &[&str],
+        &purposes as &[&str]
     )
     .fetch_all(conn)
     .await?;
-    Ok(ids)
+    Ok(rows.into_iter().map(|r| (r.notification_id, r.id)).collect())
+}
+
+/// Skips queued deliveries because their person refused, and makes their notifications due, so that fallback takes the next
+/// step. The caller has locked the notifications.
+///
+/// # Errors
+/// What storage says.
+pub async fn skip_queued(conn: &mut Conn, deliveries: &[Uuid], now: DateTime<Utc>) -> Result<()> {
+    sqlx::query!(
+        r#"with l as (
+             select d.id, d.channel_id, d.step, d.evidence, d.send_group_id, n.id as notification_id, n.campaign_id, n.generation
+               from delivery d join notification n on n.id = d.notification_id
+              where d.id = any($1) and d.work = 'queued' order by d.id for update of d),
+           u as (
+             update delivery d set work = case when d.evidence = 'none' then 'skipped' else 'done' end::delivery_work,
+                                   reason = 'OPTED_OUT'
+               from l where d.id = l.id returning l.*),
+           t as (
+             insert into timer (owner, kind, send_group_id, due_at, generation)
+             select notification_id, 'step', send_group_id, 'epoch'::timestamptz, generation
+               from u where send_group_id is not null order by notification_id
+             on conflict (owner, kind) do update set due_at = excluded.due_at, generation = excluded.generation)
+           insert into event_out (kind, campaign_id, channel_id, step, from_state, to_state, reason, n, ids, at)
+           select 'delivery', campaign_id, channel_id, step, 'queued', 'skipped', 'OPTED_OUT', count(*), array_agg(id), $2
+             from u where evidence = 'none' group by campaign_id, channel_id, step"#,
+        deliveries,
+        now
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }

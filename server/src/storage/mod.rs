@@ -4,10 +4,11 @@
 //! Habits that hold here: names, never `select *`; bulk work through `unnest`, never a loop of statements; rows are locked in
 //! id order before a set is written; machine time is `clock_timestamp()`, business time a parameter.
 
-pub mod audiences;
 pub mod asking;
+pub mod audiences;
 pub mod breakers;
 pub mod campaigns;
+pub mod channels;
 pub mod consents;
 pub mod contacts;
 pub mod conversations;

@@ -61,8 +61,15 @@ const SETTINGS: &[SettingSpec] = &[
 ];
 
 /// This connector in the registry.
-pub const KIND: ConnectorKind =
-    ConnectorKind { name: "whatsapp-cloud", channel_type: ChannelType::Whatsapp, settings: SETTINGS, build };
+pub const KIND: ConnectorKind = ConnectorKind {
+    name: "whatsapp-cloud",
+    description: "WhatsApp through Meta's Cloud API, or through a partner that speaks it.",
+    channel_type: ChannelType::Whatsapp,
+    after_unknown: AfterUnknown::Echo,
+    inbound: true,
+    settings: SETTINGS,
+    build,
+};
 
 /// Who stands behind the address, and how webhooks are known to come from there.
 enum Gateway {

@@ -51,8 +51,15 @@ const SETTINGS: &[SettingSpec] = &[
 ];
 
 /// This connector in the registry.
-pub const KIND: ConnectorKind =
-    ConnectorKind { name: "smtp", channel_type: ChannelType::Email, settings: SETTINGS, build };
+pub const KIND: ConnectorKind = ConnectorKind {
+    name: "smtp",
+    description: "Mail over SMTP, to any mail server or relay.",
+    channel_type: ChannelType::Email,
+    after_unknown: AfterUnknown::Resend,
+    inbound: false,
+    settings: SETTINGS,
+    build,
+};
 
 type Transport = AsyncSmtpTransport<Tokio1Executor>;
 

@@ -27,8 +27,15 @@ use crate::channels::{
 const SETTINGS: &[SettingSpec] = &[ACCOUNT_SID, AUTH_TOKEN, BASE_URL, TIMEOUT];
 
 /// This connector in the registry.
-pub const KIND: ConnectorKind =
-    ConnectorKind { name: "twilio-sms", channel_type: ChannelType::Sms, settings: SETTINGS, build };
+pub const KIND: ConnectorKind = ConnectorKind {
+    name: "twilio-sms",
+    description: "Short messages through Twilio.",
+    channel_type: ChannelType::Sms,
+    after_unknown: AfterUnknown::Ask,
+    inbound: true,
+    settings: SETTINGS,
+    build,
+};
 
 /// How many of a number's latest messages are looked through.
 const PAGE_SIZE: &str = "100";

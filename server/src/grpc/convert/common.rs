@@ -163,6 +163,17 @@ pub fn of_skip_reason(reason: Reason) -> v1::SkipReason {
     v1::SkipReason::from_str_name(&format!("SKIP_REASON_{name}")).unwrap_or_default()
 }
 
+/// A problem that makes a definition unusable.
+#[must_use]
+pub fn problem(field: &str, reason: &str, description: impl Into<String>) -> v1::Problem {
+    v1::Problem {
+        severity: v1::problem::Severity::Error.into(),
+        field: field.to_owned(),
+        reason: reason.to_owned(),
+        description: description.into(),
+    }
+}
+
 /// A JSON value of the contract.
 #[must_use]
 pub fn of_json(value: &serde_json::Value) -> prost_types::Value {

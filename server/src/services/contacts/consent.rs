@@ -8,7 +8,7 @@ use super::{ContactName, key};
 pub use crate::storage::consents::{ConsentRow as Consent, NewConsent};
 use crate::{
     services::{Context, Error, Result, work::Work},
-    storage::{consents, contacts, outcomes},
+    storage::{consents, contacts, deciding},
     wake::Topic,
 };
 
@@ -31,13 +31,18 @@ pub async fn set(work: &mut Work, new: NewConsent) -> Result<Consent> {
 /// Records many; the addresses exist already, and none is there twice for a channel type and purpose.
 pub(super) async fn record(work: &mut Work, new: &[NewConsent]) -> Result<()> {
     consents::record(work.conn(), new).await?;
-    let refused: Vec<&Address> = new.iter().filter(|c| !c.opted_in).map(|c| &c.address).collect();
-    if refused.is_empty() {
+    let refusals: Vec<&NewConsent> = new.iter().filter(|c| !c.opted_in).collect();
+    let queued = consents::queued_against(work.conn(), &refusals).await?;
+    if queued.is_empty() {
         return Ok(());
     }
-    let queued = consents::queued_to(work.conn(), &refused).await?;
-    outcomes::make_due(work.conn(), &queued).await?;
+    let (mut notifications, deliveries): (Vec<_>, Vec<_>) = queued.into_iter().unzip();
+    notifications.dedup();
+    deciding::lock(work.conn(), &notifications, false).await?;
+    let now = work.now();
+    consents::skip_queued(work.conn(), &deliveries, now).await?;
     work.wake(Topic::Fallback);
+    work.wake(Topic::Events);
     Ok(())
 }
 
