@@ -6,6 +6,8 @@ use std::sync::Arc;
 use crate::{clock::Clock, storage::Db, wake::Wake};
 
 pub mod asking;
+pub mod audiences;
+pub mod campaigns;
 pub mod channels;
 pub mod consents;
 pub mod contacts;
@@ -23,6 +25,7 @@ pub mod policies;
 pub mod receipts;
 pub mod rendering;
 pub mod requests;
+pub mod schedules;
 pub mod templates;
 pub mod unsubscribe;
 pub mod work;

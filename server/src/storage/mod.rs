@@ -25,6 +25,7 @@ pub mod plans;
 pub mod receipts;
 pub mod recipients;
 pub mod requests;
+pub mod schedules;
 pub mod templates;
 
 pub use db::{Conn, Db, Tx};

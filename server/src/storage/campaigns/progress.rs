@@ -35,7 +35,7 @@ pub async fn counts(conn: &mut Conn, campaign_id: i64) -> Result<Vec<CountRow>> 
                select kind, channel_id, step, state, reason, n from progress where campaign_id = $1
                union all
                select b.kind, case when b.kind = 'delivery' then coalesce(b.channel_id, 0) else 0 end,
-                      case when b.kind = 'delivery' then coalesce(b.step, -1) else -1 end, m.state, m.reason, m.n
+                      case when b.kind = 'delivery' then coalesce(b.step, -1) else -1 end::smallint, m.state, m.reason, m.n
                  from event_out b
                 cross join lateral (values (b.to_state, '', b.n::bigint), (b.from_state, '', -b.n::bigint),
                                            (case when b.kind = 'notification' and b.from_state is distinct from b.to_state
