@@ -3,6 +3,7 @@
 pub mod bus;
 pub mod channels;
 pub mod clock;
+pub mod config;
 pub mod grpc;
 pub mod services;
 pub mod storage;

@@ -129,14 +129,18 @@ impl Taking<'_> {
         let intent = self.intent();
         let candidates = inbound::candidates(conn, &[self.address_id]).await?;
         let answered = self.resolve(conn, &candidates).await?;
-        if let Some(row) = &answered {
-            outgoing::append_sent(self.context, conn, conversation, row.delivery_id, self.now).await?;
-        }
+        let means_something = match &answered {
+            Some(row) => {
+                outgoing::append_sent(self.context, conn, conversation, row.delivery_id, self.now).await?;
+                self.is_a_key_of(conn, row).await?
+            }
+            None => true,
+        };
         let message_id = self.append(conn, conversation, answered.as_ref()).await?;
         if let Some(intent) = intent {
             self.obey(conn, intent, conversation).await?;
         }
-        if let Some(row) = answered {
+        if let Some(row) = answered.filter(|_| means_something) {
             self.answer(conn, &row, intent, message_id).await?;
         }
         Ok(())
@@ -246,6 +250,19 @@ impl Taking<'_> {
             self.now,
         )
         .await
+    }
+
+    /// Whether a key press is one of the keys that the call offered; any other message means something by itself.
+    async fn is_a_key_of(&self, conn: &mut Conn, row: &CandidateRow) -> Result<bool> {
+        let Content::Key { digits } = &self.fact.content else { return Ok(true) };
+        let offered = match conversations::content_of_delivery(conn, row.delivery_id).await? {
+            Some(content) => serde_json::from_value(content).map_err(storage::Error::from)?,
+            None => return Ok(true),
+        };
+        Ok(match offered {
+            Content::Voice { keys, .. } => keys.iter().any(|key| key.id == *digits),
+            _ => true,
+        })
     }
 
     async fn answer(

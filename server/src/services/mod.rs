@@ -66,6 +66,8 @@ pub struct Settings {
     pub quiet_hours: Vec<domain::fallback::QuietRule>,
     /// The words that change consent.
     pub words: domain::consent::Words,
-    /// What is answered to them.
+    /// What is said when such a word was heard.
     pub confirmations: domain::consent::Confirmations,
+    /// The secret of the links that end a subscription.
+    pub unsubscribe_key: unsubscribe::Key,
 }

@@ -11,8 +11,8 @@ use super::{Context, Result, rendering};
 use crate::storage::{
     self, Conn,
     conversations::{self, NewMessage},
-    dispatch::{self, NewChunk},
     planning,
+    queue::{self, NewChunk},
 };
 
 /// One message to be said in a conversation.
@@ -68,7 +68,7 @@ pub async fn say(context: &Context, conn: &mut Conn, line: &Line, now: DateTime<
         delivery_ids: vec![delivery_id],
         delay_secs: 0.0,
     };
-    dispatch::enqueue(conn, &[chunk]).await?;
+    queue::enqueue(conn, &[chunk]).await?;
     Ok(())
 }
 

@@ -26,8 +26,8 @@ use super::{Context, Result, directory::Snapshot, plans::PinnedPlan};
 use crate::{
     storage::{
         Conn,
-        dispatch::{self, NewChunk},
         planning::{self, CallListEntryRow, DeliveryRow, TimerRow},
+        queue::{self, NewChunk},
         recipients::{self, RecipientRow},
     },
     workers::relay::chunk_size,
@@ -190,7 +190,7 @@ impl Page {
             }));
         }
         if !chunks.is_empty() {
-            dispatch::enqueue(conn, &chunks).await?;
+            queue::enqueue(conn, &chunks).await?;
         }
         if !self.timers.is_empty() {
             planning::arm_timers(conn, &self.timers).await?;

@@ -51,7 +51,7 @@ pub async fn merge(context: &Context) -> Result<bool> {
     let mut kept = Vec::with_capacity(taken.len());
     for receipt in &taken {
         let Some(delivery) = open.get_mut(&receipt.delivery_id) else { continue };
-        let step = step_of(context, &mut tx, delivery).await?;
+        let (step, _) = step_of(context, &mut tx, delivery).await?;
         kept.push(Kept { taken: receipt, late: merged.one(delivery, receipt, &step, of.get(&delivery.id)) });
     }
     receipts::lift(&mut tx, &merged.lifts.into_values().collect::<Vec<_>>(), now).await?;

@@ -229,3 +229,14 @@ pub async fn sent(conn: &mut Conn, delivery_id: Uuid) -> Result<Option<Sent>> {
     })
     .transpose()
 }
+
+/// What a delivery said, as it stands in its conversation.
+///
+/// # Errors
+/// What storage says.
+pub async fn content_of_delivery(conn: &mut Conn, delivery_id: Uuid) -> Result<Option<serde_json::Value>> {
+    let content = sqlx::query_scalar!("select content from message where delivery_id = $1 and outbound", delivery_id)
+        .fetch_optional(conn)
+        .await?;
+    Ok(content)
+}

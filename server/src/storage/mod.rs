@@ -22,6 +22,7 @@ pub mod leader;
 pub mod outcomes;
 pub mod planning;
 pub mod plans;
+pub mod queue;
 pub mod receipts;
 pub mod recipients;
 pub mod requests;

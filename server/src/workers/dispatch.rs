@@ -30,6 +30,7 @@ use crate::{
         rendering,
     },
     storage::{
+        self,
         dispatch::{self, Claimed, Finished},
         outcomes,
     },
@@ -115,8 +116,7 @@ impl Dispatch {
     /// What storage says; then the chunk's lease brings it back.
     pub async fn chunk(&self, chunk: i64) -> anyhow::Result<()> {
         let token = Uuid::new_v4();
-        let claimed =
-            dispatch::claim(&mut *self.context.db.conn().await?, chunk, token, self.lease.as_secs_f64()).await?;
+        let claimed = self.claim(chunk, token).await?;
         let Some(first) = claimed.first() else { return Ok(()) };
         let snapshot = self.context.directory.snapshot(&self.context.side).await?;
         let rest = match snapshot.channel(first.channel_id) {
@@ -125,6 +125,24 @@ impl Dispatch {
             _ => self.give_up(&claimed, Reason::ChannelDisabled).await?,
         };
         self.end(chunk, token, rest).await
+    }
+
+    /// Claims; while Postgres is away the message is held and the claim tried again, as long as the bus's lease would last.
+    async fn claim(&self, chunk: i64, token: Uuid) -> storage::Result<Vec<Claimed>> {
+        let (started, mut pause) = (Instant::now(), Duration::from_millis(50));
+        loop {
+            let claimed = match self.context.db.conn().await {
+                Ok(mut conn) => dispatch::claim(&mut conn, chunk, token, self.lease.as_secs_f64()).await,
+                Err(error) => Err(error),
+            };
+            match claimed {
+                Err(error) if error.is_transient() && started.elapsed() < self.lease => {
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(Duration::from_secs(1));
+                }
+                claimed => return claimed,
+            }
+        }
     }
 
     async fn send(&self, chunk: i64, token: Uuid, channel: &Channel, claimed: Vec<Claimed>) -> anyhow::Result<Rest> {
@@ -156,6 +174,9 @@ impl Dispatch {
                     Err(_) => break,
                 }
                 next = waiting.next();
+                if provider.trial {
+                    break;
+                }
             }
             if !slice.is_empty() {
                 let started = Instant::now();
@@ -212,7 +233,6 @@ impl Dispatch {
             }
             Err(refusal) => Sent::Refused(refusal),
         };
-        drop(permit);
         self.providers.learn(&provider, &sent);
         let ended = Ended {
             delivery_id: claimed.delivery_id,
@@ -222,7 +242,10 @@ impl Dispatch {
             after_unknown: provider.after_unknown,
             sent,
         };
-        store_one(&self.outcomes, ended).await
+        let stored = store_one(&self.outcomes, ended).await;
+        // A call is open until its outcome is stored: that bounds what a killed process leaves UNKNOWN.
+        drop(permit);
+        stored
     }
 
     async fn wire(&self, provider: &Chosen, outbound: &Outbound) -> Sent {

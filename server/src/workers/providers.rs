@@ -48,6 +48,8 @@ pub struct Chosen {
     pub after_unknown: AfterUnknown,
     /// The open calls of its channel.
     pub calls: Arc<Semaphore>,
+    /// Whether one call is to show that the provider works again: no second one goes beside it.
+    pub trial: bool,
 }
 
 impl Providers {
@@ -92,6 +94,7 @@ impl Providers {
             timeout: own.unwrap_or(traits.timeout),
             after_unknown: traits.after_unknown,
             calls,
+            trial: matches!(breaker, Breaker::HalfOpen { .. }),
         })
     }
 

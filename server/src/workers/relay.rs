@@ -14,8 +14,8 @@ use crate::{
     bus::{Queue, SharedBus, Ticket},
     services::Context,
     storage::{
-        dispatch::{self, WaitingGroup},
         leader::Leadership,
+        queue::{self, WaitingGroup},
     },
     wake::Topic,
 };
@@ -105,7 +105,7 @@ impl Relay {
         generation: &mut watch::Receiver<u64>,
     ) -> anyhow::Result<()> {
         if generation.has_changed().unwrap_or(false) && *generation.borrow_and_update() > 0 {
-            let taken_back = dispatch::take_back_unclaimed(leadership.conn()).await?;
+            let taken_back = queue::take_back_unclaimed(leadership.conn()).await?;
             if taken_back > 0 {
                 tracing::info!(chunks = taken_back, "published chunks that nobody claimed are published again");
             }
@@ -115,12 +115,12 @@ impl Relay {
 
     /// One pass over what waits. Says how long to sleep.
     async fn pass(&mut self, leadership: &mut Leadership) -> anyhow::Result<Duration> {
-        let groups = dispatch::waiting_groups(leadership.conn(), self.context.clock.now()).await?;
+        let groups = queue::waiting_groups(leadership.conn(), self.context.clock.now()).await?;
         if groups.is_empty() {
-            let next = dispatch::next_waiting_secs(leadership.conn()).await?;
+            let next = queue::next_waiting_secs(leadership.conn()).await?;
             return Ok(next.map_or(SCAN, |secs| Duration::from_secs_f64(secs.clamp(0.001, SCAN.as_secs_f64()))));
         }
-        let outstanding = dispatch::outstanding(leadership.conn()).await?;
+        let outstanding = queue::outstanding(leadership.conn()).await?;
         let mut by_queue: HashMap<(Lane, i32), Vec<WaitingGroup>> = HashMap::new();
         for group in groups {
             by_queue.entry((group.lane, group.channel_id)).or_default().push(group);
@@ -158,8 +158,7 @@ impl Relay {
         groups.rotate_left(turn);
         let (ids, counts) = shares(&groups, allowance, chunk_size(lane, rate));
         let chunks =
-            dispatch::grant(leadership.conn(), queue.channel_type.as_str(), lane, &ids, &counts, BUS_LEASE_SECS)
-                .await?;
+            queue::grant(leadership.conn(), queue.channel_type.as_str(), lane, &ids, &counts, BUS_LEASE_SECS).await?;
         let deliveries: i64 = chunks.iter().map(|c| i64::from(c.size)).sum();
         if let Some(bucket) = self.buckets.get_mut(&channel_id) {
             bucket.tokens -= f64::from(i32::try_from(deliveries).unwrap_or(i32::MAX));
@@ -170,7 +169,7 @@ impl Relay {
             tickets.iter().zip(&taken).filter(|(_, taken)| !**taken).map(|(ticket, _)| ticket.chunk).collect();
         if !refused.is_empty() {
             tracing::warn!(queue = %queue.name(), chunks = refused.len(), "the bus refused chunks; they wait in Postgres");
-            dispatch::take_back(leadership.conn(), &refused).await?;
+            queue::take_back(leadership.conn(), &refused).await?;
             return Ok(0);
         }
         Ok(deliveries)

@@ -1,1 +1,6 @@
-//! To be filled.
+//! Stories on a real Postgres, a real RabbitMQ and real sockets: one binary, one module a story.
+
+mod killing;
+mod protocol;
+mod sending;
+mod support;

@@ -7,7 +7,7 @@ use super::functions::Bodies;
 use super::names::{LOCK_CLASS, LockPurpose, quote_identifier, quote_literal, text_array};
 use super::watch::{Form, Watch};
 use super::{CaptureSchema, Error, Table};
-use crate::{Operation, WatchId};
+use crate::{GapReason, Operation, WatchId};
 
 /// One statement, with what it is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,13 +89,14 @@ pub fn uninstall_statements(schema: &CaptureSchema, watch: WatchId) -> Result<Ve
         "begin\n  if to_regclass({registry_text}) is null then\n    return;\n  end if;\n  delete from {registry} where id = {watch};\n  \
          if exists (select from {registry}) then\n    delete from {outbox} where watch = {watch};\n    \
          delete from {gap} where watch = {watch};\n  else\n    \
-         drop function {is_full}();\n    drop function {note_gap}(bigint, text, text);\n    \
+         drop function {is_full}(), {is_stopped}();\n    drop function {note_gap}(bigint, text, text);\n    \
          drop table {outbox}, {gap}, {registry}, {about};\n    drop schema {schema};\n  end if;\nend",
         registry_text = quote_literal(&own("watch")),
         registry = own("watch"),
         outbox = own("outbox"),
         gap = own("gap"),
         is_full = own("is_full"),
+        is_stopped = own("is_stopped"),
         note_gap = own("note_gap"),
         about = own("about"),
         schema = quote_identifier(&schema.name),
@@ -216,16 +217,28 @@ fn shared_objects(schema: &CaptureSchema) -> Vec<Statement> {
         Statement::new(
             "Whether the outbox has reached its limit; asked only when its file is large enough for that",
             format!(
-                "create or replace function {}() returns boolean language sql volatile {path} as {}",
+                "create or replace function {}() returns boolean language plpgsql volatile {path} as {}",
                 own("is_full"),
                 dollar_quoted(&format!(
-                    "\n  select q.last_value - a.floor > {rows}\n    or (q.last_value - a.floor > 10000 and \
-                     pg_table_size({outbox}) > {bytes})\n  from {seq} q cross join {about} a\n",
+                    "\nbegin\n  return (select q.last_value - a.floor > {rows}\n      or (q.last_value - a.floor > 10000 and \
+                     pg_table_size({outbox}) > {bytes})\n    from {seq} q cross join {about} a);\nend\n",
                     rows = schema.max_rows,
                     bytes = schema.max_bytes,
                     outbox = quote_literal(&own("outbox")),
                     seq = own("outbox_seq_seq"),
                     about = own("about"),
+                ))
+            ),
+        ),
+        Statement::new(
+            "Whether somebody found the outbox full and it was not drained since",
+            format!(
+                "create or replace function {}() returns boolean language plpgsql volatile {path} as {}",
+                own("is_stopped"),
+                dollar_quoted(&format!(
+                    "\nbegin\n  return exists (select from {} g where g.reason = '{}' and g.until is null);\nend\n",
+                    own("gap"),
+                    GapReason::OutboxFull,
                 ))
             ),
         ),

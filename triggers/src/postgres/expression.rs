@@ -65,9 +65,8 @@ fn end_of_quoted(chars: &[char], start: usize, escapes: bool) -> Option<usize> {
         if chars[at] == '\0' {
             return None;
         }
-        if escapes && chars[at] == '\\' {
-            at += 2;
-        } else if chars[at] == quote && chars.get(at + 1) == Some(&quote) {
+        let doubled = chars[at] == quote && chars.get(at + 1) == Some(&quote);
+        if doubled || (escapes && chars[at] == '\\') {
             at += 2;
         } else if chars[at] == quote {
             return Some(at);

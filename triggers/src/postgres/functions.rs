@@ -51,8 +51,12 @@ impl<'a> Bodies<'a> {
     pub(crate) fn statement(&self, operation: Operation) -> String {
         let (outbox, id) = (self.schema.own("outbox"), self.watch.id);
         let (columns, values, rows) = match operation {
-            Operation::Insert => ("new_row", self.kept_or_cut("r.new_doc"), self.documents("new_doc", "new_rows")),
-            Operation::Delete => ("old_row", self.kept_or_cut("r.old_doc"), self.documents("old_doc", "old_rows")),
+            Operation::Insert => {
+                ("new_row", self.kept_or_cut("r.new_doc"), self.documents("new_doc", "new_rows", false))
+            }
+            Operation::Delete => {
+                ("old_row", self.kept_or_cut("r.old_doc"), self.documents("old_doc", "old_rows", false))
+            }
             Operation::Update => (
                 "new_row, old_row",
                 format!("{}, {}", self.kept_or_cut("r.new_doc"), self.kept_or_cut("r.old_doc")),
@@ -60,8 +64,8 @@ impl<'a> Bodies<'a> {
                 format!(
                     "(select n.place, n.new_doc, o.old_doc\n      from {} n join {} o on o.place = n.place\n      \
                      order by n.place)",
-                    self.documents("new_doc", "new_rows"),
-                    self.documents("old_doc", "old_rows"),
+                    self.documents("new_doc", "new_rows", true),
+                    self.documents("old_doc", "old_rows", true),
                 ),
             ),
         };
@@ -80,11 +84,13 @@ impl<'a> Bodies<'a> {
         self.wrap("", &work)
     }
 
-    /// The rows of a transition table as documents; `offset 0` keeps Postgres from building each document twice.
-    fn documents(&self, doc: &str, rows: &str) -> String {
+    /// The rows of a transition table as documents, numbered if they are to be paired; `offset 0` keeps Postgres from building
+    /// each document twice.
+    fn documents(&self, doc: &str, rows: &str, numbered: bool) -> String {
+        let (number, place) = if numbered { ("row_number() over () as place, ", "t.place, ") } else { ("", "") };
         format!(
-            "(select t.place, {} as {doc}\n        from (select row_number() over () as place, to_jsonb(n.*) as doc from {rows} n \
-             offset 0) t\n        offset 0)",
+            "(select {place}{} as {doc}\n        from (select {number}to_jsonb(n.*) as doc from {rows} n offset 0) t\n        \
+             offset 0)",
             project("t.doc", &self.kept)
         )
     }
@@ -115,14 +121,24 @@ impl<'a> Bodies<'a> {
     }
 
     /// The limit of the outbox before the work, and, unless the watch is strict, the net under it.
+    ///
+    /// Counting would cost more than capturing, so that only a file that is large enough is looked into, and then only now
+    /// and then; who finds it full marks a gap, and as long as that stands nobody captures.
     fn wrap(&self, declare: &str, work: &str) -> String {
         let (id, note) = (self.watch.id, self.schema.own("note_gap"));
         let limit = format!(
-            "  if pg_relation_size({}) > {} and {}() then\n    perform {note}({id}, '{}', null);\n    return null;\n  end if;\n",
-            quote_literal(&self.schema.own("outbox")),
-            self.schema.gate_bytes(),
-            self.schema.own("is_full"),
-            GapReason::OutboxFull,
+            "  if (pg_relation_size({gap}) > 0 and {stopped}())\n    or (pg_relation_size({outbox}) > {gate}{sometimes} and {full}()) \
+             then\n    perform {note}({id}, '{reason}', null);\n    return null;\n  end if;\n",
+            gap = quote_literal(&self.schema.own("gap")),
+            stopped = self.schema.own("is_stopped"),
+            outbox = quote_literal(&self.schema.own("outbox")),
+            gate = self.schema.gate_bytes(),
+            sometimes = match self.schema.look_each() {
+                1 => String::new(),
+                calls => format!(" and date_part('microseconds', clock_timestamp())::int % {calls} = 0"),
+            },
+            full = self.schema.own("is_full"),
+            reason = GapReason::OutboxFull,
         );
         let net = if self.watch.strict {
             String::new()

@@ -101,6 +101,11 @@ impl CaptureSchema {
         (self.max_rows * SMALLEST_ROW_BYTES).min(self.max_bytes / u64::from(self.max_row_bytes) * SMALLEST_ROW_BYTES)
     }
 
+    /// How many writes pass between two looks into an outbox whose file is large: a limit of many rows may be passed by a few.
+    pub(crate) const fn look_each(&self) -> u32 {
+        if self.max_rows < 100_000 { 1 } else { 64 }
+    }
+
     /// The key of one of this schema's advisory locks.
     pub(crate) fn lock(&self, purpose: LockPurpose) -> i32 {
         lock_key(&self.name, purpose)

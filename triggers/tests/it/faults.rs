@@ -102,6 +102,47 @@ async fn beyond_its_limit_the_outbox_takes_nothing_and_a_gap_stands_until_it_was
 }
 
 #[tokio::test]
+async fn a_large_outbox_is_looked_into_now_and_then_and_stops_every_watch() {
+    with_db(|mut db| async move {
+        db.source.schema.max_rows = 100_000;
+        db.orders().await;
+        db.install(&watch(1, &[Insert])).await;
+        db.install(&Watch { condition: Some("true".into()), ..watch(2, &[Insert]) }).await;
+        db.run("alter table orders disable trigger switchboard_capture_2_insert").await;
+        db.run("insert into orders (id) select generate_series(1, 100001)").await;
+        db.run("alter table orders enable trigger switchboard_capture_2_insert").await;
+        // One write in 64 looks; the first that does marks the gap, and from then on nothing is captured.
+        let mut conn = db.conn().await;
+        let open = "select count(distinct watch) from switchboard_capture.gap where until is null";
+        let mut id = 200_000;
+        while db.number(open).await < 2 {
+            id += 1;
+            assert!(id < 210_000, "the limit was never seen");
+            run(&mut conn, &format!("insert into orders (id) values ({id})")).await;
+        }
+        let before = db.number("select count(*) from switchboard_capture.outbox").await;
+        run(&mut conn, "insert into orders (id) select generate_series(300000, 300100)").await;
+        assert_eq!(db.number("select count(*) from switchboard_capture.outbox").await, before);
+        let sink = Arc::new(MemorySink::default());
+        let mut running = db.start(&sink);
+        sink.wait(usize::try_from(before).unwrap()).await;
+        running
+            .until("room again", |health| {
+                health.checked_at.is_some() && !health.outbox_full && health.outbox_rows == Some(0)
+            })
+            .await;
+        eventually("capture goes on", || {
+            sink.stored.lock().unwrap().gaps.iter().filter(|gap| gap.until.is_some()).count() >= 2
+        })
+        .await;
+        run(&mut conn, "insert into orders (id) values (400000)").await;
+        sink.wait(usize::try_from(before + 2).unwrap()).await;
+        running.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn missing_and_disabled_triggers_are_reported() {
     with_db(|db| async move {
         db.orders().await;

@@ -65,7 +65,7 @@ impl Db {
     }
 
     pub async fn run(&self, sql: &str) {
-        run(&mut *self.pool.acquire().await.unwrap(), sql).await;
+        run(&mut self.pool.acquire().await.unwrap(), sql).await;
     }
 
     pub async fn number(&self, sql: &str) -> i64 {
