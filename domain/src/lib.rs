@@ -12,9 +12,9 @@ mod codes;
 
 pub use codes::UnknownCode;
 
-pub mod backoff;
 pub mod address;
 pub mod campaign;
+pub mod backoff;
 pub mod channel;
 pub mod circuit;
 pub mod consent;
@@ -25,8 +25,8 @@ pub mod locale;
 pub mod mapping;
 pub mod message;
 pub mod notification;
-pub mod quiet_hours;
 pub mod phone;
+pub mod quiet_hours;
 pub mod schedule;
 pub mod slug;
 pub mod sms;

@@ -74,7 +74,7 @@ impl Mapping {
             }
         }
         checker.sizes(self);
-        checker.addresses(&self.addresses);
+        checker.addresses(self.country.is_some(), &self.addresses);
         checker.constants(self);
         checker.times(self);
         checker.variables(self, required);
@@ -111,17 +111,39 @@ impl Checker<'_> {
     fn templates(&mut self, mapping: &Mapping) {
         let mut env = engine::environment();
         for (field, source) in mapping.sources() {
-            let Source::Template(text) = source else { continue };
+            let Some(text) = source.template() else { continue };
             if text.len() > engine::MAX_SOURCE_BYTES {
                 self.wrong(&field, format!("has more than {} bytes", engine::MAX_SOURCE_BYTES));
             }
-            if env.add_template_owned(field.clone(), text.clone()).is_err() {
+            if env.add_template_owned(field.clone(), text).is_err() {
                 continue;
             }
             let Ok(template) = env.get_template(&field) else { continue };
+            if matches!(source, Source::Expression(_)) {
+                self.expression(&field, &template.undeclared_variables(true).into_iter().collect());
+                continue;
+            }
             let names: BTreeSet<String> = template.undeclared_variables(false).into_iter().collect();
             for name in names.iter().filter(|n| !engine::GLOBALS.contains(&n.as_str())) {
                 self.column_exists(&field, name);
+            }
+        }
+    }
+
+    /// An expression sees the row and the row before, and nothing else.
+    fn expression(&mut self, field: &str, used: &BTreeSet<String>) {
+        for path in used.iter().filter(|path| !engine::GLOBALS.contains(&path.as_str())) {
+            let mut parts = path.split('.');
+            match (parts.next(), parts.next()) {
+                (Some("row" | "old"), Some(column)) => self.column_exists(field, column),
+                (Some("row" | "old"), None) => {}
+                (root, _) => {
+                    let root = root.unwrap_or_default();
+                    self.wrong(
+                        field,
+                        format!("uses {root}; columns are written row.{root}, or old.{root} for the row before"),
+                    );
+                }
             }
         }
     }
@@ -137,7 +159,7 @@ impl Checker<'_> {
         }
     }
 
-    fn addresses(&mut self, addresses: &[AddressSource]) {
+    fn addresses(&mut self, has_country: bool, addresses: &[AddressSource]) {
         if addresses.is_empty() {
             self.wrong("addresses", "is empty: map a phone, an email or a whatsapp_user, or nobody can be reached");
         }
@@ -145,9 +167,9 @@ impl Checker<'_> {
             let field = format!("addresses[{i}]");
             self.default_country(&field, address);
             match &address.source {
-                Source::Column(name) => self.address_column(&field, name, address),
+                Source::Column(name) => self.address_column(&field, name, has_country, address),
                 Source::Constant(value) => self.constant_address(&field, value, address),
-                Source::Template(_) => {}
+                Source::Template(_) | Source::Expression(_) => {}
             }
         }
     }
@@ -162,12 +184,12 @@ impl Checker<'_> {
         }
     }
 
-    fn address_column(&mut self, field: &str, name: &str, address: &AddressSource) {
+    fn address_column(&mut self, field: &str, name: &str, has_country: bool, address: &AddressSource) {
         let Some(column) = self.column(name) else { return };
         let data_type = column.data_type.clone();
         match (column.kind(), address.kind) {
             (Kind::Text | Kind::Unknown, _) => {}
-            (Kind::Number, AddressKind::Phone) if address.default_country.is_some() => {}
+            (Kind::Number, AddressKind::Phone) if has_country || address.default_country.is_some() => {}
             (Kind::Number, AddressKind::Phone) => {
                 let text = format!(
                     "column {name} is {data_type}, which cannot hold the + of a country code: set default_country"
@@ -234,7 +256,7 @@ impl Checker<'_> {
                         self.wrong(field, format!("column {name} is {data_type}, which is not a time"));
                     }
                 }
-                Some(Source::Template(_)) | None => {}
+                Some(Source::Template(_) | Source::Expression(_)) | None => {}
             }
         }
     }
