@@ -17,6 +17,8 @@ pub struct ScheduleRow {
     pub slug: String,
     /// What people call it.
     pub display_name: String,
+    /// What it is for.
+    pub description: String,
     /// Whether it fires.
     pub enabled: bool,
     /// When, and what; [`crate::services::schedules`] reads it.
@@ -34,8 +36,8 @@ pub struct ScheduleRow {
 pub async fn lock(conn: &mut Conn, slug: &str) -> Result<Option<ScheduleRow>> {
     let row = sqlx::query_as!(
         ScheduleRow,
-        r#"select id, slug, display_name, enabled, definition, next_fire_at, version
-             from trigger where slug = $1 and kind = 'schedule' for update"#,
+        r#"select id, slug, display_name, description, enabled, definition, next_fire_at, version
+             from trigger where slug = $1 and kind = 'schedule' and deleted_at is null for update"#,
         slug
     )
     .fetch_optional(conn)
@@ -50,8 +52,8 @@ pub async fn lock(conn: &mut Conn, slug: &str) -> Result<Option<ScheduleRow>> {
 pub async fn take_due(conn: &mut Conn, now: DateTime<Utc>) -> Result<Option<ScheduleRow>> {
     let row = sqlx::query_as!(
         ScheduleRow,
-        r#"select id, slug, display_name, enabled, definition, next_fire_at, version
-             from trigger where kind = 'schedule' and enabled and next_fire_at <= $1
+        r#"select id, slug, display_name, description, enabled, definition, next_fire_at, version
+             from trigger where kind = 'schedule' and enabled and next_fire_at <= $1 and deleted_at is null
             order by next_fire_at, id limit 1 for update skip locked"#,
         now
     )
@@ -65,7 +67,7 @@ pub async fn take_due(conn: &mut Conn, now: DateTime<Utc>) -> Result<Option<Sche
 /// # Errors
 /// What storage says.
 pub async fn next_due(conn: &mut Conn) -> Result<Option<DateTime<Utc>>> {
-    let at = sqlx::query_scalar!("select min(next_fire_at) from trigger where kind = 'schedule' and enabled")
+    let at = sqlx::query_scalar!("select min(next_fire_at) from trigger where kind = 'schedule' and enabled and deleted_at is null")
         .fetch_one(conn)
         .await?;
     Ok(at)
@@ -76,7 +78,7 @@ pub async fn next_due(conn: &mut Conn) -> Result<Option<DateTime<Utc>>> {
 /// # Errors
 /// What storage says.
 pub async fn is_taken(conn: &mut Conn, slug: &str) -> Result<bool> {
-    let taken = sqlx::query_scalar!(r#"select exists (select from trigger where slug = $1) as "taken!""#, slug)
+    let taken = sqlx::query_scalar!(r#"select exists (select from trigger where slug = $1 and deleted_at is null) as "taken!""#, slug)
         .fetch_one(conn)
         .await?;
     Ok(taken)
@@ -87,6 +89,8 @@ pub async fn is_taken(conn: &mut Conn, slug: &str) -> Result<bool> {
 pub struct ScheduleWrite<'a> {
     /// What people call it.
     pub display_name: &'a str,
+    /// What it is for.
+    pub description: &'a str,
     /// When, and what.
     pub definition: &'a Value,
     /// Whether it fires.
@@ -101,14 +105,15 @@ pub struct ScheduleWrite<'a> {
 /// [`super::Error::Exists`] when the slug is taken.
 pub async fn insert(conn: &mut Conn, slug: &str, write: &ScheduleWrite<'_>, now: DateTime<Utc>) -> Result<i64> {
     let id = sqlx::query_scalar!(
-        r#"insert into trigger (slug, display_name, kind, enabled, definition, next_fire_at, created_at, updated_at)
-           values ($1, $2, 'schedule', $3, $4, $5, $6, $6) returning id"#,
+        r#"insert into trigger (slug, display_name, description, kind, enabled, definition, next_fire_at, created_at, updated_at)
+           values ($1, $2, $7, 'schedule', $3, $4, $5, $6, $6) returning id"#,
         slug,
         write.display_name,
         write.enabled,
         write.definition,
         write.next_fire_at,
-        now
+        now,
+        write.description
     )
     .fetch_one(conn)
     .await?;
@@ -122,13 +127,14 @@ pub async fn insert(conn: &mut Conn, slug: &str, write: &ScheduleWrite<'_>, now:
 pub async fn update(conn: &mut Conn, id: i64, write: &ScheduleWrite<'_>, now: DateTime<Utc>) -> Result<()> {
     sqlx::query!(
         r#"update trigger set display_name = $2, definition = $3, enabled = $4, next_fire_at = $5, version = version + 1,
-                              updated_at = $6 where id = $1"#,
+                              updated_at = $6, description = $7 where id = $1"#,
         id,
         write.display_name,
         write.definition,
         write.enabled,
         write.next_fire_at,
-        now
+        now,
+        write.description
     )
     .execute(conn)
     .await?;
@@ -160,8 +166,12 @@ pub struct NewFiring {
     pub key: String,
     /// `fired`, `skipped` or `failed`.
     pub state: &'static str,
-    /// Why it did not fire: `[{"reason", "field", "description"}]`.
+    /// Why it did not fire, for programs.
+    pub reason: Option<&'static str>,
+    /// The same for people: `[{field, fault, reason}]`.
     pub reasons: Value,
+    /// Whether someone fired it by hand.
+    pub manual: bool,
     /// When it was due.
     pub at: DateTime<Utc>,
     /// The run that it made.
@@ -182,15 +192,20 @@ pub async fn write_firings(
 ) -> Result<Vec<i64>> {
     let keys: Vec<&str> = firings.iter().map(|f| f.key.as_str()).collect();
     let states: Vec<&str> = firings.iter().map(|f| f.state).collect();
+    let reason: Vec<Option<&str>> = firings.iter().map(|f| f.reason).collect();
     let reasons: Vec<&Value> = firings.iter().map(|f| &f.reasons).collect();
+    let manual: Vec<bool> = firings.iter().map(|f| f.manual).collect();
     let times: Vec<DateTime<Utc>> = firings.iter().map(|f| f.at).collect();
     let campaigns: Vec<Option<i64>> = firings.iter().map(|f| f.campaign_id).collect();
     let replays: Vec<Option<i64>> = firings.iter().map(|f| f.replay_of).collect();
     let ids = sqlx::query_scalar!(
-        r#"insert into firing (trigger_id, event_key, state, reasons, op, captured_at, decided_at, campaign_id, replay_of)
-           select $1, x.key, x.state::firing_state, x.reasons, 'fire', x.at, $8, x.campaign_id, x.replay_of
-             from unnest($2::text[], $3::text[], $4::jsonb[], $5::timestamptz[], $6::bigint[], $7::bigint[])
-               as x(key, state, reasons, at, campaign_id, replay_of)
+        r#"insert into firing (trigger_id, event_key, state, reasons, captured_at, created_at, decided_at, campaign_id, replay_of,
+                               reason, manual)
+           select $1, x.key, x.state::firing_state, x.reasons, x.at, $8, $8, x.campaign_id, x.replay_of, x.reason, x.manual
+             from unnest($2::text[], $3::text[], $4::jsonb[], $5::timestamptz[], $6::bigint[], $7::bigint[], $9::text[],
+                         $10::boolean[]) with ordinality
+               as x(key, state, reasons, at, campaign_id, replay_of, reason, manual, place)
+            order by x.place
            on conflict (trigger_id, event_key) do nothing returning id"#,
         trigger_id,
         &keys as &[&str],
@@ -199,7 +214,9 @@ pub async fn write_firings(
         &times,
         &campaigns as &[Option<i64>],
         &replays as &[Option<i64>],
-        now
+        now,
+        &reason as &[Option<&str>],
+        &manual
     )
     .fetch_all(conn)
     .await?;
@@ -225,12 +242,13 @@ pub async fn is_decided(conn: &mut Conn, trigger_id: i64, key: &str) -> Result<b
 ///
 /// # Errors
 /// What storage says.
-pub async fn fail_run(conn: &mut Conn, campaign_id: i64, reasons: &Value, now: DateTime<Utc>) -> Result<()> {
+pub async fn fail_run(conn: &mut Conn, campaign_id: i64, reason: &str, reasons: &Value, now: DateTime<Utc>) -> Result<()> {
     sqlx::query!(
-        "update firing set state = 'failed', reasons = $2, decided_at = $3 where campaign_id = $1 and state = 'fired'",
+        "update firing set state = 'failed', reason = $4, reasons = $2, decided_at = $3 where campaign_id = $1 and state = 'fired'",
         campaign_id,
         reasons,
-        now
+        now,
+        reason
     )
     .execute(conn)
     .await?;

@@ -80,8 +80,9 @@ async fn run(
     match begin(context, work, row, definition, fire, mark).await {
         Ok(id) => {
             tracing::info!(trigger = row.slug, campaign.id = id, nominal = %fire.nominal, "a schedule fired");
-            let fired = NewFiring { campaign_id: Some(id), ..skipped(key, fire.nominal, "", "") };
-            Ok(NewFiring { state: "fired", reasons: json!([]), ..fired })
+            let at = fire.nominal;
+            let (state, campaign_id, reasons) = ("fired", Some(id), json!([]));
+            Ok(NewFiring { key, state, reason: None, reasons, manual: false, at, campaign_id, replay_of: None })
         }
         Err(Error::Storage(error)) => Err(error.into()),
         Err(error) => {
@@ -164,7 +165,7 @@ async fn again(context: &Context, work: &mut Work, row: &ScheduleRow, replay_of:
     let fire = Fire { nominal: now, local: zone::local(schedule.zone(), now) };
     let key = format!("{}-{}", replay_of.map_or("manual", |_| "replay"), Uuid::now_v7());
     let firing = run(context, work, row, &definition, fire, (key, "m")).await?;
-    let ids = schedules::write_firings(work.conn(), row.id, &[NewFiring { replay_of, ..firing }], now).await?;
+    let ids = schedules::write_firings(work.conn(), row.id, &[NewFiring { replay_of, manual: true, ..firing }], now).await?;
     work.wake(Topic::Planner);
     ids.first().copied().ok_or_else(|| Error::AlreadyExists(format!("{}/firings", name(&row.slug))))
 }
@@ -175,7 +176,7 @@ async fn again(context: &Context, work: &mut Work, row: &ScheduleRow, replay_of:
 /// What storage says.
 pub async fn run_failed(work: &mut Work, campaign_id: i64, words: &str) -> Result<()> {
     let now = work.now();
-    Ok(schedules::fail_run(work.conn(), campaign_id, &reasons("AUDIENCE_FAILED", words), now).await?)
+    Ok(schedules::fail_run(work.conn(), campaign_id, "AUDIENCE_FAILED", &reasons("AUDIENCE_FAILED", words), now).await?)
 }
 
 /// What a fire time is known by.
@@ -183,12 +184,14 @@ fn key(nominal: DateTime<Utc>) -> String {
     nominal.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
 }
 
-fn skipped(key: String, at: DateTime<Utc>, reason: &str, words: &str) -> NewFiring {
-    NewFiring { key, state: "skipped", reasons: reasons(reason, words), at, campaign_id: None, replay_of: None }
+fn skipped(key: String, at: DateTime<Utc>, reason: &'static str, words: &str) -> NewFiring {
+    let (reasons, reason) = (reasons(reason, words), Some(reason));
+    NewFiring { key, state: "skipped", reason, reasons, manual: false, at, campaign_id: None, replay_of: None }
 }
 
-fn reasons(reason: &str, words: &str) -> Value {
-    json!([{ "reason": reason, "field": "", "description": words }])
+/// As the service of firings reads it.
+fn reasons(fault: &str, words: &str) -> Value {
+    json!([{ "field": "", "fault": fault, "reason": words }])
 }
 
 /// The slug of a run: its trigger's with the nominal time in UTC. That of a long one is cut, and its key tells it from others.

@@ -33,9 +33,6 @@ pub const MAX_PREVIEW: usize = 100;
 /// When a schedule fires, and what each run sends to whom; stored as the definition of its trigger.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Definition {
-    /// What it is for.
-    #[serde(default)]
-    pub description: String,
     /// When.
     pub schedule: Spec,
     /// Fire times before it do not count.
@@ -96,54 +93,78 @@ pub async fn validate(context: &Context, work: &mut Work, definition: &Definitio
     pinned.map(drop).map_err(|error| inside(error, "schedule.campaign"))
 }
 
-/// Creates a schedule, armed unless `disabled`. Says its key.
+/// A schedule to be written.
+#[derive(Debug, Clone)]
+pub struct NewSchedule<'a> {
+    /// Its slug.
+    pub slug: &'a str,
+    /// What people call it.
+    pub display_name: &'a str,
+    /// What it is for.
+    pub description: &'a str,
+    /// When, and what.
+    pub definition: &'a Definition,
+    /// Whether it is armed only later.
+    pub disabled: bool,
+}
+
+/// What is written of a schedule; what is `None` stays as it is.
+#[derive(Debug, Clone, Default)]
+pub struct Change<'a> {
+    /// What people call it.
+    pub display_name: Option<&'a str>,
+    /// What it is for.
+    pub description: Option<&'a str>,
+    /// When, and what.
+    pub definition: Option<&'a Definition>,
+}
+
+/// Creates a schedule, armed unless it is to be disabled. Says its key.
 ///
 /// # Errors
 /// [`Error::AlreadyExists`], and as [`validate`].
-pub async fn create(
-    context: &Context,
-    work: &mut Work,
-    slug: &str,
-    display_name: &str,
-    definition: &Definition,
-    disabled: bool,
-) -> Result<i64> {
-    validate(context, work, definition).await?;
-    if schedules::is_taken(work.conn(), slug).await? {
-        return Err(Error::AlreadyExists(name(slug)));
+pub async fn create(context: &Context, work: &mut Work, new: &NewSchedule<'_>) -> Result<i64> {
+    validate(context, work, new.definition).await?;
+    if schedules::is_taken(work.conn(), new.slug).await? {
+        return Err(Error::AlreadyExists(name(new.slug)));
     }
-    let (now, stored) = (work.now(), definition.stored()?);
-    let next_fire_at = if disabled { None } else { definition.next(now)? };
-    let write = ScheduleWrite { display_name, definition: &stored, enabled: !disabled, next_fire_at };
-    let id = schedules::insert(work.conn(), slug, &write, now).await?;
-    say(work, slug, "created").await?;
+    let (now, stored) = (work.now(), new.definition.stored()?);
+    let write = ScheduleWrite {
+        display_name: new.display_name,
+        description: new.description,
+        definition: &stored,
+        enabled: !new.disabled,
+        next_fire_at: if new.disabled { None } else { new.definition.next(now)? },
+    };
+    let id = schedules::insert(work.conn(), new.slug, &write, now).await?;
+    say(work, new.slug, "created").await?;
     Ok(id)
 }
 
-/// Changes a schedule; it is armed anew, from now on.
+/// Changes a schedule. Other times are armed from now on; the same times go on as they stand.
 ///
 /// # Errors
 /// [`Error::NotFound`], [`Error::EtagMismatch`], and as [`validate`].
-pub async fn update(
-    context: &Context,
-    work: &mut Work,
-    slug: &str,
-    display_name: Option<&str>,
-    definition: &Definition,
-    etag: &str,
-) -> Result<()> {
+pub async fn update(context: &Context, work: &mut Work, slug: &str, change: &Change<'_>, etag: &str) -> Result<()> {
     let before = locked(work.conn(), slug, etag).await?;
+    let standing = Definition::read(&before.definition)?;
+    let definition = change.definition.unwrap_or(&standing);
     validate(context, work, definition).await?;
     let (now, stored) = (work.now(), definition.stored()?);
-    // The same times go on as they stand: what is due and not fired yet is not lost by a change of the text.
-    let same = Definition::read(&before.definition)?.schedule == definition.schedule;
+    // What is due and not fired yet is not lost by a change of the words.
+    let same = standing.schedule == definition.schedule && standing.start_at == definition.start_at;
     let next_fire_at = match (before.enabled, same) {
         (false, _) => None,
         (true, true) => definition.within(before.next_fire_at).or(definition.next(now)?),
         (true, false) => definition.next(now)?,
     };
-    let display_name = display_name.unwrap_or(&before.display_name);
-    let write = ScheduleWrite { display_name, definition: &stored, enabled: before.enabled, next_fire_at };
+    let write = ScheduleWrite {
+        display_name: change.display_name.unwrap_or(&before.display_name),
+        description: change.description.unwrap_or(&before.description),
+        definition: &stored,
+        enabled: before.enabled,
+        next_fire_at,
+    };
     schedules::update(work.conn(), before.id, &write, now).await?;
     say(work, slug, "updated").await
 }
@@ -177,6 +198,7 @@ async fn arm(work: &mut Work, before: &ScheduleRow, enabled: bool, next: Option<
     let now = work.now();
     let write = ScheduleWrite {
         display_name: &before.display_name,
+        description: &before.description,
         definition: &before.definition,
         enabled,
         next_fire_at: next,
