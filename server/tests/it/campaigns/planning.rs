@@ -90,7 +90,7 @@ async fn who_cannot_be_reached_is_skipped_with_the_reason_and_the_rest_goes_on()
     let people = world.people(10, "").await?;
     sqlx::query(
         "insert into consent (address_id, channel_type, purpose, opted_in, source, at)
-         select address_id, 'SMS', '*', false, 'API', now() from contact_address where contact_id = $1",
+         select address_id, 'SMS', 'service', false, 'API', now() from contact_address where contact_id = $1",
     )
     .bind(people[0])
     .execute(&world.db.pool)
