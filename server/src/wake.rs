@@ -39,7 +39,8 @@ pub enum Topic {
 }
 
 impl Topic {
-    const ALL: [Self; 9] = [
+    /// Every topic.
+    pub const ALL: [Self; 9] = [
         Self::Relay,
         Self::Fallback,
         Self::Receipts,

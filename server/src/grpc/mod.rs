@@ -13,8 +13,11 @@ pub mod page;
 pub mod status;
 pub mod stream;
 
+mod call_lists;
 mod channels;
 mod contacts;
+mod policies;
+mod templates;
 
 use std::time::Duration;
 
@@ -56,8 +59,9 @@ pub async fn serve(listener: TcpListener, context: Context, shutdown: Cancellati
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()?;
     macro_rules! limited {
-        ($module:ident::$server:ident, $service:expr) => {
-            v1::$module::$server::new($service).max_decoding_message_size(MAX_REQUEST_BYTES)
+        ($module:ident::$server:ident, $room:ident::$service:ident) => {
+            v1::$module::$server::new($room::$service { context: context.clone() })
+                .max_decoding_message_size(MAX_REQUEST_BYTES)
         };
     }
     let stopping = shutdown.clone();
@@ -69,11 +73,11 @@ pub async fn serve(listener: TcpListener, context: Context, shutdown: Cancellati
         .layer(edge::EdgeLayer)
         .add_service(health_service)
         .add_service(reflection)
-        .add_service(limited!(
-            channel_service_server::ChannelServiceServer,
-            channels::Channels { context: context.clone() }
-        ))
-        .add_service(limited!(contact_service_server::ContactServiceServer, contacts::Contacts { context }))
+        .add_service(limited!(call_list_service_server::CallListServiceServer, call_lists::CallLists))
+        .add_service(limited!(channel_service_server::ChannelServiceServer, channels::Channels))
+        .add_service(limited!(contact_service_server::ContactServiceServer, contacts::Contacts))
+        .add_service(limited!(policy_service_server::PolicyServiceServer, policies::Policies))
+        .add_service(limited!(template_service_server::TemplateServiceServer, templates::Templates))
         .serve_with_incoming_shutdown(TcpIncoming::from(listener), async move {
             stopping.cancelled().await;
             health.set_service_status("", ServingStatus::NotServing).await;

@@ -121,7 +121,9 @@ fn invalid(violations: &[Violation]) -> Status {
         ([_], Some(one)) => format!("{} {}", one.field, one.description).trim().to_owned(),
         _ => format!("{} fields are not valid", violations.len()),
     };
-    Status::with_error_details(Code::InvalidArgument, message, details)
+    // What is named and does not exist may exist later: the request is right, the world is not.
+    let code = if reason == "REFERENCE_NOT_FOUND" { Code::FailedPrecondition } else { Code::InvalidArgument };
+    Status::with_error_details(code, message, details)
 }
 
 /// An error with its causes, in one line, for the log.

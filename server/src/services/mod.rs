@@ -8,6 +8,8 @@ use crate::{clock::Clock, storage::Db, wake::Wake};
 pub mod asking;
 pub mod audiences;
 pub mod campaigns;
+pub mod call_lists;
+pub mod calls;
 pub mod channels;
 pub mod consents;
 pub mod contacts;
@@ -28,6 +30,7 @@ pub mod requests;
 pub mod schedules;
 pub mod templates;
 pub mod unsubscribe;
+pub mod webhooks;
 pub mod work;
 
 pub use error::{Error, Result, Violation};

@@ -323,7 +323,7 @@ fn ended(state: State, step: i16, reason: Reason) -> Placed {
 }
 
 /// A policy's own quiet hours hold on every channel type, for every purpose.
-fn quiet_rules(window: Window) -> Vec<QuietRule> {
+pub(super) fn quiet_rules(window: Window) -> Vec<QuietRule> {
     let rule = |&channel_type| QuietRule { channel_type, purpose: consent::ALL.to_owned(), window };
     ChannelType::ALL.iter().map(rule).collect()
 }
@@ -333,7 +333,13 @@ fn index(step: usize) -> i16 {
     i16::try_from(step).unwrap_or(i16::MAX)
 }
 
-fn recipient_facts(row: &RecipientRow, zone: Tz, snapshot: &Snapshot, variables: &serde_json::Value) -> RecipientFacts {
+/// What steps ask of a contact.
+pub(super) fn recipient_facts(
+    row: &RecipientRow,
+    zone: Tz,
+    snapshot: &Snapshot,
+    variables: &serde_json::Value,
+) -> RecipientFacts {
     let whatsapp =
         |channel: i32| snapshot.channel(channel).is_some_and(|c| c.row.channel_type == ChannelType::Whatsapp);
     RecipientFacts {

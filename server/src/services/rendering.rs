@@ -6,31 +6,59 @@ use domain::{channel::ChannelType, delivery::FailureClass, fallback::Target, mes
 use super::{Context, Result};
 use crate::{channels::Refusal, storage::dispatch::Claimed};
 
+/// What a delivery's content is made of.
+#[derive(Debug, Clone, Copy)]
+pub struct Source<'a> {
+    /// The content, where it is a conversation's message.
+    pub content: Option<&'a serde_json::Value>,
+    /// The pinned plan that renders it, where it is a notification's.
+    pub plan_id: Option<i64>,
+    /// The step of the notification.
+    pub step: i16,
+    /// The variables of the template.
+    pub variables: &'a serde_json::Value,
+    /// The contact's locale; empty: not known.
+    pub locale: &'a str,
+}
+
+impl<'a> From<&'a Claimed> for Source<'a> {
+    fn from(claimed: &'a Claimed) -> Self {
+        Self {
+            content: claimed.content.as_ref(),
+            plan_id: claimed.plan_id,
+            step: claimed.step,
+            variables: &claimed.variables,
+            locale: &claimed.locale,
+        }
+    }
+}
+
 /// The content of a delivery.
 ///
 /// # Errors
 /// A refusal of our own, without a call: the template cannot be rendered with these variables, or stored content cannot be read.
-pub async fn content(
+pub async fn content<'a>(
     context: &Context,
-    claimed: &Claimed,
+    source: impl Into<Source<'a>>,
     channel_type: ChannelType,
 ) -> std::result::Result<Content, Refusal> {
-    if let Some(stored) = &claimed.content {
+    let source = source.into();
+    if let Some(stored) = source.content {
         return serde_json::from_value(stored.clone())
             .map_err(|error| refusal("CONTENT_UNREADABLE", &error.to_string()));
     }
-    let Some(plan_id) = claimed.plan_id else { return Err(refusal("CONTENT_MISSING", "nothing is to be said")) };
+    let Some(plan_id) = source.plan_id else { return Err(refusal("CONTENT_MISSING", "nothing is to be said")) };
     let plan = {
         let mut conn = context.side.conn().await.map_err(|error| refusal("PLAN_UNREADABLE", &error.to_string()))?;
         context.plans.load(&mut conn, plan_id).await.map_err(|error| refusal("PLAN_UNREADABLE", &error.to_string()))?
     };
-    let step = usize::try_from(claimed.step).unwrap_or_default();
+    let step = usize::try_from(source.step).unwrap_or_default();
     let Some(template) = plan.templates.get(step).and_then(Option::as_ref) else {
         return Err(refusal("NO_TEMPLATE_CONTENT", "the step has no template"));
     };
     let none = serde_json::Map::new();
-    let variables = claimed.variables.as_object().unwrap_or(&none);
-    let locales: Vec<&str> = Some(claimed.locale.as_str()).filter(|l| !l.is_empty()).into_iter().collect();
+    let variables = source.variables.as_object().unwrap_or(&none);
+    let locales: Vec<&str> = Some(source.locale).filter(|l| !l.is_empty()).into_iter().collect();
     template
         .render(channel_type, &locales, variables)
         .map(|rendered| rendered.content)

@@ -8,6 +8,8 @@ pub mod asking;
 pub mod audiences;
 pub mod breakers;
 pub mod campaigns;
+pub mod call_lists;
+pub mod calls;
 pub mod channels;
 pub mod consents;
 pub mod contacts;
@@ -17,16 +19,21 @@ pub mod deciding;
 pub mod directory;
 pub mod dispatch;
 pub mod events;
+pub mod housekeeping;
 pub mod inbound;
 pub mod leader;
+pub mod listen;
 pub mod outcomes;
 pub mod planning;
 pub mod plans;
+pub mod policies;
 pub mod queue;
 pub mod receipts;
+pub mod receiving;
 pub mod recipients;
 pub mod requests;
 pub mod schedules;
+pub mod schema;
 pub mod templates;
 
 pub use db::{Conn, Db, Tx};
@@ -106,6 +113,12 @@ impl From<domain::UnknownCode> for Error {
 }
 
 impl Error {
+    /// Postgres did not answer within the caller's patience.
+    #[must_use]
+    pub const fn no_answer() -> Self {
+        Self::Unavailable(sqlx::Error::PoolTimedOut)
+    }
+
     /// Whether the same work may succeed when it is tried again.
     #[must_use]
     pub const fn is_transient(&self) -> bool {

@@ -5,11 +5,14 @@ use std::{future::Future, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
+pub mod correct_clock;
 pub mod dispatch;
 pub mod fallback;
+pub mod housekeeping;
 pub mod merging;
 pub mod planner;
 pub mod providers;
+pub mod receiving;
 pub mod relay;
 pub mod schedules;
 pub mod sequencer;
