@@ -7,9 +7,9 @@ use crate::{clock::Clock, storage::Db, wake::Wake};
 
 pub mod asking;
 pub mod audiences;
-pub mod campaigns;
 pub mod call_lists;
 pub mod calls;
+pub mod campaigns;
 pub mod channels;
 pub mod consents;
 pub mod contacts;
@@ -18,6 +18,7 @@ pub mod directory;
 pub mod error;
 pub mod etag;
 pub mod inbound;
+pub mod mailing;
 pub mod notifications;
 pub mod outcomes;
 pub mod outgoing;

@@ -7,9 +7,9 @@
 pub mod asking;
 pub mod audiences;
 pub mod breakers;
-pub mod campaigns;
 pub mod call_lists;
 pub mod calls;
+pub mod campaigns;
 pub mod channels;
 pub mod consents;
 pub mod contacts;
@@ -23,6 +23,7 @@ pub mod housekeeping;
 pub mod inbound;
 pub mod leader;
 pub mod listen;
+pub mod mailing;
 pub mod outcomes;
 pub mod planning;
 pub mod plans;

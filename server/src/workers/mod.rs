@@ -9,6 +9,7 @@ pub mod correct_clock;
 pub mod dispatch;
 pub mod fallback;
 pub mod housekeeping;
+pub mod mailing;
 pub mod merging;
 pub mod planner;
 pub mod providers;

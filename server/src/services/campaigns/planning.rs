@@ -4,6 +4,8 @@
 //! A list or a filter is read on where the last page ended. A query is run again after a crash: whoever the run holds from an
 //! earlier reading was planned then, whoever comes twice in one reading is a duplicate.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::{channel::Lane, schedule::zone};
 use serde::{Deserialize, Serialize};
@@ -19,6 +21,8 @@ use crate::{
             sql,
         },
         notifications::{self, NewNotification},
+        plans::PinnedPlan,
+        templates::{CONTACT, contact_value},
         work::Work,
     },
     storage::{
@@ -260,16 +264,15 @@ async fn items(
     let unpinned = || storage::Error::Corrupt(format!("{} runs without a plan", name(&campaign.row.slug)));
     let plan = context.plans.load(work.conn(), campaign.row.plan_id.ok_or_else(unpinned)?).await?;
     let valid_for = spec.valid_for_ms.and_then(TimeDelta::try_milliseconds).unwrap_or(plan.valid_for);
+    let ids: Vec<i64> = people.iter().map(|p| p.contact_id).collect();
     let zones = match &campaign.definition.local {
-        Some(_) => {
-            let ids: Vec<i64> = people.iter().map(|p| p.contact_id).collect();
-            planning::zones(work.conn(), &ids).await?
-        }
-        None => std::collections::HashMap::new(),
+        Some(_) => planning::zones(work.conn(), &ids).await?,
+        None => HashMap::new(),
     };
-    let item = |person: &&Person| {
-        let own = zones.get(&person.contact_id).map(String::as_str);
-        let after = campaign.definition.local.as_ref().map(|local| comes(local, own)).filter(|at| *at > now);
+    let mut own = of_contacts(work, &plan, &ids).await?;
+    let mut item = |person: &&Person| {
+        let zone = zones.get(&person.contact_id).map(String::as_str);
+        let after = campaign.definition.local.as_ref().map(|local| comes(local, zone)).filter(|at| *at > now);
         NewNotification {
             id: Uuid::now_v7(),
             contact_id: person.contact_id,
@@ -279,13 +282,17 @@ async fn items(
             weight: spec.weight,
             lane: Lane::Bulk,
             purpose: spec.purpose.clone(),
-            variables: Value::Object(variables(&spec.variables, &person.variables)),
+            variables: Value::Object(variables(
+                &spec.variables,
+                &person.variables,
+                own.remove(&person.contact_id),
+            )),
             // A person whose time comes later has as long as everybody else.
             valid_until: Some(after.unwrap_or(now) + valid_for),
             deliver_after: after,
         }
     };
-    Ok(people.iter().map(item).collect())
+    Ok(people.iter().map(&mut item).collect())
 }
 
 /// When a local time comes for a person in this zone.
@@ -295,10 +302,25 @@ fn comes(local: &LocalTime, own: Option<&str>) -> DateTime<Utc> {
     zone::resolve(zone, local.at).0
 }
 
+/// Who each person is, for templates that say it; empty when none does.
+pub(super) async fn of_contacts(work: &mut Work, plan: &PinnedPlan, ids: &[i64]) -> Result<HashMap<i64, Value>> {
+    let mut contents = plan.template_facts.iter().flat_map(|fact| &fact.contents);
+    if !contents.any(|content| content.variables.iter().any(|name| name == CONTACT)) {
+        return Ok(HashMap::new());
+    }
+    let found = storage::contacts::load(work.conn(), ids).await?;
+    Ok(found.into_iter().map(|contact| (contact.id, contact_value(&contact))).collect())
+}
+
 /// What the audience says of a person wins over what holds for all.
-pub(super) fn variables(all: &Map<String, Value>, own: &Map<String, Value>) -> Map<String, Value> {
+pub(super) fn variables(
+    all: &Map<String, Value>,
+    own: &Map<String, Value>,
+    contact: Option<Value>,
+) -> Map<String, Value> {
     let mut merged = all.clone();
     merged.extend(own.iter().map(|(name, value)| (name.clone(), value.clone())));
+    merged.extend(contact.map(|contact| (CONTACT.to_owned(), contact)));
     merged
 }
 
@@ -310,8 +332,9 @@ mod tests {
     fn a_persons_own_variables_win_and_the_others_stay() {
         let object = |value: Value| value.as_object().cloned().unwrap_or_default();
         let all = object(serde_json::json!({"office": "Pune", "amount": 1}));
-        let merged = variables(&all, &object(serde_json::json!({"amount": 7, "name": "Asha"})));
-        assert_eq!(Value::Object(merged), serde_json::json!({"office": "Pune", "amount": 7, "name": "Asha"}));
+        let merged = variables(&all, &object(serde_json::json!({"amount": 7, "name": "Asha"})), Some(1.into()));
+        let expected = serde_json::json!({"office": "Pune", "amount": 7, "name": "Asha", "contact": 1});
+        assert_eq!(Value::Object(merged), expected);
     }
 
     #[test]

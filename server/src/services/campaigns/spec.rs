@@ -5,13 +5,16 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
-use domain::{fallback::Target, quiet_hours::Window};
+use domain::{
+    fallback::{Policy, Step, Target},
+    quiet_hours::Window,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
-    services::{Context, Error, Result, Violation, plans, policies},
-    storage::{self, Conn, campaigns},
+    services::{Context, Error, Result, Violation, plans, policies, templates::Reference},
+    storage::{self, Conn},
 };
 
 /// The share of a channel of a campaign that names none.
@@ -48,32 +51,22 @@ const fn default_weight() -> i32 {
     DEFAULT_WEIGHT
 }
 
-/// Which way to take: a policy or a step of its own, with its templates.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// Which way to take: a policy or a step of its own, with its templates. Exactly one of `policy` and `step` is set.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct PlanSpec {
-    /// The way.
-    pub way: Way,
-    /// The template for steps that name none: `welcome`, or `welcome/versions/3`.
-    #[serde(default)]
+    /// The policy, as [`Reference`] writes it; without a version, the newest when the campaign begins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
+    /// One step that needs no policy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub step: Option<Step>,
+    /// The template for steps that name none, as [`Reference`] writes it.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub template: Option<String>,
     /// Templates in place of those of single steps, by index.
-    #[serde(default)]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub step_templates: BTreeMap<usize, String>,
-}
-
-/// The steps of a plan.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Way {
-    /// A stored policy.
-    Policy {
-        /// Its slug.
-        slug: String,
-        /// Its version; 0: the newest when the campaign begins.
-        version: i32,
-    },
-    /// One step that needs no policy.
-    Step(policies::Definition),
 }
 
 /// The hours of the day in which a campaign sends.
@@ -185,16 +178,17 @@ impl Spec {
             |field: &str, name: String| Error::ReferenceNotFound { field: format!("spec.{field}"), name };
         let audience = storage::audiences::kind(conn, &self.audience).await?;
         let (audience_id, _) = audience.ok_or_else(|| missing("audience", format!("audiences/{}", self.audience)))?;
-        let (definition, policy_id, policy_version_id) = match &self.plan.way {
-            Way::Step(definition) => (definition.clone(), None, None),
-            Way::Policy { slug, version } => {
-                let found = campaigns::policy(conn, slug, *version).await?;
-                let name = || match version {
-                    0 => format!("policies/{slug}"),
-                    version => format!("policies/{slug}/versions/{version}"),
-                };
-                let (policy, version, stored) = found.ok_or_else(|| missing("plan.policy", name()))?;
-                (serde_json::from_value(stored).map_err(storage::Error::from)?, Some(policy), Some(version))
+        let (definition, policy_id, policy_version_id) = match (&self.plan.policy, &self.plan.step) {
+            (Some(policy), None) => {
+                let Reference { slug, number } = Reference::parse(policy);
+                let found = storage::policies::find(conn, &slug, number).await?;
+                let found = found.ok_or_else(|| missing("plan.policy", format!("policies/{policy}")))?;
+                let definition = serde_json::from_value(found.definition).map_err(storage::Error::from)?;
+                (definition, Some(found.id), Some(found.version_id))
+            }
+            (None, Some(step)) => (self.of_step(step), None, None),
+            (None, None) | (Some(_), Some(_)) => {
+                return Err(Error::invalid("spec.plan", "must name a policy or have one step of its own, not both"));
             }
         };
         let request = plans::Request {
@@ -205,6 +199,11 @@ impl Spec {
         };
         crate::services::error::all_right(without_template(&request))?;
         Ok(Resolved { audience_id, policy_id, request })
+    }
+
+    fn of_step(&self, step: &Step) -> policies::Definition {
+        let purpose = if self.purpose.is_empty() { domain::consent::SERVICE } else { &self.purpose };
+        Policy { steps: vec![step.clone()], at_least_once: false, purpose: purpose.to_owned() }.into()
     }
 
     /// Pins the plan, in the caller's transaction.
@@ -236,20 +235,12 @@ fn without_template(request: &plans::Request) -> Vec<Violation> {
 
 #[cfg(test)]
 mod tests {
-    use domain::{
-        channel::ChannelType,
-        fallback::{Policy, Step},
-    };
+    use domain::channel::ChannelType;
 
     use super::*;
 
     fn spec() -> Spec {
-        let policy = Policy {
-            steps: vec![Step::to(Target::ChannelType(ChannelType::Sms)), Step::to(Target::CallList("office".into()))],
-            at_least_once: false,
-            purpose: "service".into(),
-        };
-        let plan = PlanSpec { way: Way::Step(policy.into()), template: None, step_templates: BTreeMap::new() };
+        let plan = PlanSpec { step: Some(Step::to(Target::ChannelType(ChannelType::Sms))), ..PlanSpec::default() };
         Spec {
             audience: "all".into(),
             plan,
@@ -298,8 +289,9 @@ mod tests {
 
     #[test]
     fn only_steps_that_send_need_a_template() {
-        let Way::Step(definition) = spec().plan.way else { unreachable!() };
-        let bare = plans::Request::of(definition, None);
+        let steps = vec![Step::to(Target::ChannelType(ChannelType::Sms)), Step::to(Target::CallList("office".into()))];
+        let policy = Policy { steps, at_least_once: false, purpose: "service".into() };
+        let bare = plans::Request::of(policy.into(), None);
         assert_eq!(without_template(&bare).len(), 1, "the call list needs none");
         let own = plans::Request { step_templates: BTreeMap::from([(0, "hello".into())]), ..bare };
         assert_eq!(without_template(&own), []);

@@ -18,7 +18,11 @@ use domain::{
 };
 use uuid::Uuid;
 
-use super::{get, planning::variables, spec::Spec};
+use super::{
+    get,
+    planning::{of_contacts, variables},
+    spec::Spec,
+};
 use crate::{
     services::{
         Context, Error, Result, Violation,
@@ -220,9 +224,10 @@ impl Look<'_> {
         self.foreseen.recipients += count(taken.people.len());
         let ids: Vec<i64> = taken.people.iter().map(|person| person.contact_id).collect();
         let mut facts = Page::load(context, Arc::clone(&self.snapshot), work.conn(), &ids).await?;
+        let mut own = of_contacts(&mut work, &self.plan, &ids).await?;
         let mut examples = Vec::new();
         for person in &taken.people {
-            let subject = self.subject(person, now);
+            let subject = self.subject(person, own.remove(&person.contact_id), now);
             let sample = self.count(facts.foresee(&subject).map(|entered| entered.then), &subject);
             if self.foreseen.samples.len() + examples.len() < self.samples {
                 examples.push(sample);
@@ -232,7 +237,7 @@ impl Look<'_> {
         self.show(&mut work, examples, of_rows).await
     }
 
-    fn subject(&self, person: &Person, now: DateTime<Utc>) -> Subject {
+    fn subject(&self, person: &Person, contact: Option<serde_json::Value>, now: DateTime<Utc>) -> Subject {
         let purpose = if self.spec.purpose.is_empty() { &self.plan.policy.purpose } else { &self.spec.purpose };
         let valid_for = self.spec.valid_for_ms.and_then(TimeDelta::try_milliseconds).unwrap_or(self.plan.valid_for);
         Subject {
@@ -245,7 +250,7 @@ impl Look<'_> {
             from_step: 0,
             because: None,
             purpose: purpose.clone(),
-            variables: serde_json::Value::Object(variables(&self.spec.variables, &person.variables)),
+            variables: serde_json::Value::Object(variables(&self.spec.variables, &person.variables, contact)),
             valid_until: Some(now + valid_for),
             planned_at: now,
             ever_sent: false,

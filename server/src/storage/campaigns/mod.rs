@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use domain::campaign::State;
 use serde_json::Value;
 
-use super::{Conn, Error, Result};
+use super::{Conn, Result};
 
 /// A campaign as it stands.
 #[derive(Debug, Clone)]
@@ -165,7 +165,7 @@ pub struct CampaignWrite<'a> {
 /// Writes a new campaign in DRAFT; with a trigger, the run of its fire time.
 ///
 /// # Errors
-/// [`Error::Exists`] when the slug, or the run, stands already.
+/// [`super::Error::Exists`] when the slug, or the run, stands already.
 pub async fn insert(
     conn: &mut Conn,
     slug: &str,
@@ -267,36 +267,10 @@ pub async fn delete(conn: &mut Conn, id: i64) -> Result<()> {
     Ok(())
 }
 
-/// A stored policy and one version of it, by slug and number (0: the newest): (policy, version, definition).
-///
-/// # Errors
-/// What storage says.
-pub async fn policy(conn: &mut Conn, slug: &str, number: i32) -> Result<Option<(i64, i64, Value)>> {
-    let row = sqlx::query!(
-        r#"select p.id as "policy!", v.id as "version!", v.definition as "definition!"
-             from policy p join policy_version v
-               on v.policy_id = p.id and v.number = case $2::int when 0 then p.latest else $2 end
-            where p.slug = $1"#,
-        slug,
-        number
-    )
-    .fetch_optional(conn)
-    .await?;
-    Ok(row.map(|r| (r.policy, r.version, r.definition)))
-}
-
-/// The slugs of call lists that exist, of those that are asked for.
+/// The slugs of all call lists.
 ///
 /// # Errors
 /// What storage says.
 pub async fn call_lists(conn: &mut Conn) -> Result<Vec<String>> {
     Ok(sqlx::query_scalar!("select slug from call_list order by slug").fetch_all(conn).await?)
-}
-
-impl Error {
-    /// Whether a unique constraint of this name refused a row.
-    #[must_use]
-    pub fn is_taken(&self, name: &str) -> bool {
-        matches!(self, Self::Exists { constraint } if constraint == name)
-    }
 }

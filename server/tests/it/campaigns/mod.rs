@@ -2,12 +2,11 @@
 
 mod audiences;
 mod life;
+mod mailing;
 mod planning;
 mod scheduling;
 
-use std::collections::BTreeMap;
-
-use domain::fallback::{Policy, Step, Success, Target};
+use domain::fallback::{Step, Success, Target};
 use serde_json::{Map, Value, json};
 use server::{
     services::{
@@ -15,7 +14,7 @@ use server::{
         audiences::NewAudience,
         campaigns::{
             self, NewCampaign,
-            spec::{Definition, LocalTime, PlanSpec, Spec, Way},
+            spec::{Definition, LocalTime, PlanSpec, Spec},
             verbs,
         },
         work::Work,
@@ -120,8 +119,7 @@ pub fn spec(audience: &str) -> Spec {
     let mut step = Step::to(Target::Channel("sms-a".into()));
     step.template = Some("dam".into());
     step.success = Success::Delivered;
-    let policy = Policy { steps: vec![step], at_least_once: false, purpose: "service".into() };
-    let plan = PlanSpec { way: Way::Step(policy.into()), template: None, step_templates: BTreeMap::new() };
+    let plan = PlanSpec { step: Some(step), ..PlanSpec::default() };
     Spec {
         audience: audience.to_owned(),
         plan,
