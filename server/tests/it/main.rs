@@ -1,8 +1,13 @@
 //! Stories on a real Postgres, a real RabbitMQ and real sockets: one binary, one module a story.
 
+mod api;
+mod campaigns;
 mod killing;
+mod papers;
+mod plans;
 mod processes;
 mod protocol;
+mod reading;
 mod sending;
 mod support;
 mod walls;

@@ -20,7 +20,7 @@ use server::{
         outcomes::{self, Ended},
         receipts,
     },
-    storage::{Conn, dispatch, receipts::NewReceipt},
+    storage::{Conn, dispatch, queue, receipts::NewReceipt},
 };
 use sqlx::{Row, SqlSafeStr};
 use testkit::eventually;
@@ -80,11 +80,11 @@ const GROUPS: &[&str] = &["send_group"];
 fn hot_path() -> Vec<Hot> {
     let of_group: &[&str] = &["channel_type", "lane", "send_group_id"];
     vec![
-        hot("dispatch", "waiting_groups", 0).by("dispatch_waiting", of_group).walks(GROUPS),
-        hot("dispatch", "next_waiting_secs", 0).by("dispatch_waiting", of_group).walks(GROUPS),
-        hot("dispatch", "outstanding", 0).by("dispatch_leased", &["lease_until"]),
-        hot("dispatch", "grant", 0).by("dispatch_waiting", of_group),
-        hot("dispatch", "take_back", 0).by("dispatch_pkey", &["id"]),
+        hot("queue", "waiting_groups", 0).by("dispatch_waiting", of_group).walks(GROUPS),
+        hot("queue", "next_waiting_secs", 0).by("dispatch_waiting", of_group).walks(GROUPS),
+        hot("queue", "outstanding", 0).by("dispatch_leased", &["lease_until"]),
+        hot("queue", "grant", 0).by("dispatch_waiting", of_group),
+        hot("queue", "take_back", 0).by("dispatch_pkey", &["id"]),
         hot("dispatch", "claim", 0).by("delivery_pkey", &["id"]),
         hot("dispatch", "mark", 0).by("delivery_pkey", &["id"]),
         hot("dispatch", "cancel_unwanted", 0).by("delivery_pkey", &["id"]),
@@ -119,7 +119,9 @@ fn hot_path() -> Vec<Hot> {
         hot("receipts", "start_waits", 0).by("delivery_pkey", &["id"]),
         hot("inbound", "take", 0).by("inbound_inbox_by_sender", &["sender"]).walks(&["inbound_inbox"]),
         hot("inbound", "candidates", 0).by("delivery_by_address", &["address_id"]),
-        hot("inbound", "delivery_of_provider_message", 0),
+        hot("inbound", "delivery_of_provider_message", 0)
+            .by("provider_ref_pkey", &["provider_id", "provider_message_id"])
+            .walks(&["channel_provider"]),
         hot("events", "sequence", 0).walks(&["event_out", "event_counter"]),
         hot("events", "after", 0).by("event_pkey", &["number"]),
     ]
@@ -376,9 +378,9 @@ async fn most_updates_of_a_delivery_are_heap_only() -> anyhow::Result<()> {
         .fetch_one(&world.db.pool)
         .await?;
     let mut conn = world.context.db.conn().await?;
-    let groups = dispatch::waiting_groups(&mut conn, world.now()).await?;
+    let groups = queue::waiting_groups(&mut conn, world.now()).await?;
     for group in &groups {
-        let chunks = dispatch::grant(&mut conn, "SMS", group.lane, &[group.send_group_id], &[100], 60.0).await?;
+        let chunks = queue::grant(&mut conn, "SMS", group.lane, &[group.send_group_id], &[100], 60.0).await?;
         for chunk in chunks {
             let token = Uuid::new_v4();
             let claimed = dispatch::claim(&mut conn, chunk.chunk, token, 60.0).await?;
