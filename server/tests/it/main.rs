@@ -3,4 +3,5 @@
 mod killing;
 mod protocol;
 mod sending;
+mod shell;
 mod support;
