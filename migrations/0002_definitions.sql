@@ -39,17 +39,19 @@ create table channel_provider (
 
 create table template (
   id           bigint generated always as identity primary key,
-  slug         text not null unique,
+  slug         text not null,
   display_name text not null default '',
   description  text not null default '',
   latest       int not null default 0,                         -- number of the newest version
   version      int not null default 1,
   created_at   timestamptz not null,
-  updated_at   timestamptz not null
+  updated_at   timestamptz not null,
+  deleted_at   timestamptz                                     -- what is pinned to its versions goes on
 );
+create unique index template_slug on template (slug) where deleted_at is null;
 create table template_version (
   id          bigint generated always as identity primary key,
-  template_id bigint references template on delete set null,   -- null: its template was deleted; what is pinned to it goes on
+  template_id bigint not null references template on delete cascade,
   number      int not null,
   definition  jsonb not null,
   created_at  timestamptz not null,
@@ -58,17 +60,19 @@ create table template_version (
 
 create table policy (
   id           bigint generated always as identity primary key,
-  slug         text not null unique,
+  slug         text not null,
   display_name text not null default '',
   description  text not null default '',
   latest       int not null default 0,
   version      int not null default 1,
   created_at   timestamptz not null,
-  updated_at   timestamptz not null
+  updated_at   timestamptz not null,
+  deleted_at   timestamptz                                     -- what is pinned to its versions goes on
 );
+create unique index policy_slug on policy (slug) where deleted_at is null;
 create table policy_version (
   id         bigint generated always as identity primary key,
-  policy_id  bigint references policy on delete set null,      -- null: its policy was deleted
+  policy_id  bigint not null references policy on delete cascade,
   number     int not null,
   definition jsonb not null,
   created_at timestamptz not null,

@@ -50,3 +50,4 @@ create table firing (
 );
 create index firing_pending on firing (id) where state = 'pending';
 create index firing_by_state on firing (trigger_id, state, id);
+create index firing_by_notification on firing (notification_id) where notification_id is not null;

@@ -12,8 +12,8 @@ mod codes;
 
 pub use codes::UnknownCode;
 
-pub mod backoff;
 pub mod address;
+pub mod backoff;
 pub mod channel;
 pub mod circuit;
 pub mod consent;
@@ -24,8 +24,9 @@ pub mod locale;
 pub mod mapping;
 pub mod message;
 pub mod notification;
-pub mod quiet_hours;
+pub mod pacing;
 pub mod phone;
+pub mod quiet_hours;
 pub mod schedule;
 pub mod slug;
 pub mod sms;

@@ -17,7 +17,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     bus::{Queue, SharedBus, local::LocalBus, rabbit::RabbitBus},
-    clock::Clock,
+    clock::{Clock, Measured},
     config::Config,
     grpc,
     http::{self, Web, health::Health, spool},
@@ -31,13 +31,8 @@ use crate::{
     telemetry,
     wake::{NOTIFY_CHANNEL, Topic, Wake},
     workers::{
-        correct_clock::{self, Measured},
-        dispatch::Dispatch,
-        fallback, housekeeping, merging,
-        providers::Providers,
-        receiving,
-        relay::Relay,
-        sequencer, sweep, writer,
+        correct_clock, dispatch::Dispatch, fallback, housekeeping, merging, providers::Providers, receiving,
+        relay::Relay, sequencer, sweep, writer,
     },
 };
 

@@ -176,9 +176,10 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_too_big_is_refused_with_the_limit() {
-        let too_big =
-            || Status::out_of_range("Error, decoded message length too large: found 5 bytes, the limit is: 4 bytes");
-        let status = status_of(Behaves(move || Box::pin(async move { too_big().into_http() })), None).await;
+        fn too_big() -> Status {
+            Status::out_of_range("Error, decoded message length too large: found 5 bytes, the limit is: 4 bytes")
+        }
+        let status = status_of(Behaves(|| Box::pin(async { too_big().into_http() })), None).await;
         assert_eq!((status.code(), reason(&status).as_str()), (Code::ResourceExhausted, "PAYLOAD_TOO_LARGE"));
     }
 

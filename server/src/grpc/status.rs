@@ -42,7 +42,9 @@ impl From<Error> for Status {
             Error::BatchTooLarge { limit } => {
                 because(Code::InvalidArgument, "BATCH_TOO_LARGE", &words, [("limit", limit.to_string())])
             }
-            Error::CursorGone => because(Code::OutOfRange, "CURSOR_GONE", &words, []),
+            Error::CursorGone { oldest_cursor } => {
+                because(Code::OutOfRange, "CURSOR_GONE", &words, [("oldest_cursor", oldest_cursor)])
+            }
             Error::Outside { reason, message } => because(Code::FailedPrecondition, reason, &message, []),
             Error::SecretMissing { setting, message } => {
                 because(Code::FailedPrecondition, "SECRET_MISSING", &message, [("setting", setting)])
@@ -121,7 +123,9 @@ fn invalid(violations: &[Violation]) -> Status {
         ([_], Some(one)) => format!("{} {}", one.field, one.description).trim().to_owned(),
         _ => format!("{} fields are not valid", violations.len()),
     };
-    Status::with_error_details(Code::InvalidArgument, message, details)
+    // What is named and does not exist may exist later: the request is right, the world is not.
+    let code = if reason == "REFERENCE_NOT_FOUND" { Code::FailedPrecondition } else { Code::InvalidArgument };
+    Status::with_error_details(code, message, details)
 }
 
 /// An error with its causes, in one line, for the log.
@@ -154,7 +158,7 @@ mod tests {
             (Error::RequestIdReused, Code::InvalidArgument),
             (Error::PageToken, Code::InvalidArgument),
             (Error::BatchTooLarge { limit: 3 }, Code::InvalidArgument),
-            (Error::CursorGone, Code::OutOfRange),
+            (Error::CursorGone { oldest_cursor: "x".into() }, Code::OutOfRange),
             (Error::Outside { reason: "SECRET_MISSING", message: "not set".into() }, Code::FailedPrecondition),
             (Error::SecretMissing { setting: "token_env".into(), message: "not set".into() }, Code::FailedPrecondition),
             (Error::Storage(storage::Error::Unavailable(sqlx())), Code::Unavailable),

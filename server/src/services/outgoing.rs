@@ -11,8 +11,8 @@ use super::{Context, Result, rendering};
 use crate::storage::{
     self, Conn,
     conversations::{self, NewMessage},
-    dispatch::{self, NewChunk},
     planning,
+    queue::{self, NewChunk},
 };
 
 /// One message to be said in a conversation.
@@ -68,7 +68,7 @@ pub async fn say(context: &Context, conn: &mut Conn, line: &Line, now: DateTime<
         delivery_ids: vec![delivery_id],
         delay_secs: 0.0,
     };
-    dispatch::enqueue(conn, &[chunk]).await?;
+    queue::enqueue(conn, &[chunk]).await?;
     Ok(())
 }
 
@@ -87,7 +87,7 @@ pub async fn append_sent(
     let Some(sent) = conversations::sent(conn, delivery_id).await? else { return Ok(()) };
     let snapshot = context.directory.snapshot(&context.side).await?;
     let Some(channel) = snapshot.channel(sent.claimed.channel_id) else { return Ok(()) };
-    let content = match rendering::content(context, &sent.claimed, channel.channel_type()).await {
+    let content = match rendering::words(context, &sent.claimed, channel.channel_type()).await {
         Ok(content) => content,
         Err(refusal) => Content::Unsupported { text: refusal.detail },
     };

@@ -18,19 +18,17 @@ use domain::{
     },
     locale::Locale,
     notification::{Reason, State},
+    pacing::chunk_size,
     quiet_hours::Window,
 };
 use uuid::Uuid;
 
 use super::{Context, Result, directory::Snapshot, plans::PinnedPlan};
-use crate::{
-    storage::{
-        Conn,
-        dispatch::{self, NewChunk},
-        planning::{self, CallListEntryRow, DeliveryRow, TimerRow},
-        recipients::{self, RecipientRow},
-    },
-    workers::relay::chunk_size,
+use crate::storage::{
+    Conn,
+    planning::{self, CallListEntryRow, DeliveryRow, TimerRow},
+    queue::{self, NewChunk},
+    recipients::{self, RecipientRow},
 };
 
 /// How long a person's message keeps the provider's service window open.
@@ -185,7 +183,7 @@ impl Page {
             }));
         }
         if !chunks.is_empty() {
-            dispatch::enqueue(conn, &chunks).await?;
+            queue::enqueue(conn, &chunks).await?;
         }
         if !self.timers.is_empty() {
             planning::arm_timers(conn, &self.timers).await?;
@@ -215,7 +213,6 @@ impl Page {
                 self.deliveries.push(DeliveryRow {
                     id,
                     notification_id: subject.id,
-                    campaign_id: subject.campaign_id,
                     step,
                     send_group_id: Some(group),
                     channel_id: Some(send.channel),
@@ -260,7 +257,6 @@ impl Page {
             self.deliveries.push(DeliveryRow {
                 id: Uuid::now_v7(),
                 notification_id: subject.id,
-                campaign_id: subject.campaign_id,
                 step: index(skip.step),
                 send_group_id: None,
                 channel_id: skip.channel,
@@ -318,7 +314,7 @@ fn ended(state: State, step: i16, reason: Reason) -> Placed {
 }
 
 /// A policy's own quiet hours hold on every channel type, for every purpose.
-fn quiet_rules(window: Window) -> Vec<QuietRule> {
+pub(super) fn quiet_rules(window: Window) -> Vec<QuietRule> {
     let rule = |&channel_type| QuietRule { channel_type, purpose: consent::ALL.to_owned(), window };
     ChannelType::ALL.iter().map(rule).collect()
 }
@@ -328,7 +324,13 @@ fn index(step: usize) -> i16 {
     i16::try_from(step).unwrap_or(i16::MAX)
 }
 
-fn recipient_facts(row: &RecipientRow, zone: Tz, snapshot: &Snapshot, variables: &serde_json::Value) -> RecipientFacts {
+/// What steps ask of a contact.
+pub(super) fn recipient_facts(
+    row: &RecipientRow,
+    zone: Tz,
+    snapshot: &Snapshot,
+    variables: &serde_json::Value,
+) -> RecipientFacts {
     let whatsapp =
         |channel: i32| snapshot.channel(channel).is_some_and(|c| c.row.channel_type == ChannelType::Whatsapp);
     RecipientFacts {

@@ -4,9 +4,11 @@
 //! Habits that hold here: names, never `select *`; bulk work through `unnest`, never a loop of statements; rows are locked in
 //! id order before a set is written; machine time is `clock_timestamp()`, business time a parameter.
 
+pub mod activities;
 pub mod asking;
 pub mod audiences;
 pub mod breakers;
+pub mod call_lists;
 pub mod calls;
 pub mod channels;
 pub mod consents;
@@ -17,19 +19,29 @@ pub mod deciding;
 pub mod directory;
 pub mod dispatch;
 pub mod events;
+pub mod feed;
+pub mod history;
 pub mod housekeeping;
 pub mod inbound;
+pub mod inbound;
 pub mod leader;
+pub mod leader;
+pub mod leases;
 pub mod listen;
+pub mod messages;
 pub mod outcomes;
 pub mod planning;
 pub mod plans;
+pub mod policies;
+pub mod queue;
 pub mod receipts;
 pub mod receiving;
 pub mod recipients;
 pub mod requests;
 pub mod schema;
+pub mod sending;
 pub mod templates;
+pub mod wake;
 
 pub use db::{Conn, Db, Tx};
 

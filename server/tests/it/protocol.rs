@@ -15,7 +15,7 @@ use server::{
     },
     storage::{
         dispatch::{self, Finished},
-        planning,
+        planning, queue,
         receipts::NewReceipt,
     },
     workers::{fallback, sweep},
@@ -108,10 +108,10 @@ impl<'a> Worker<'a> {
 
 async fn publish(world: &World, lease: f64) -> anyhow::Result<()> {
     let mut conn = world.context.db.conn().await?;
-    let groups = dispatch::waiting_groups(&mut conn, world.now()).await?;
+    let groups = queue::waiting_groups(&mut conn, world.now()).await?;
     for group in groups {
         let name = group.channel_type.as_str();
-        dispatch::grant(&mut conn, name, group.lane, &[group.send_group_id], &[10], lease).await?;
+        queue::grant(&mut conn, name, group.lane, &[group.send_group_id], &[10], lease).await?;
     }
     Ok(())
 }
@@ -427,8 +427,8 @@ async fn a_lost_queue_is_repaired_when_the_connection_is_new() -> anyhow::Result
     world.two_steps().await?;
     publish(&world, LONG).await?;
     let mut conn = world.context.db.conn().await?;
-    assert_eq!(dispatch::take_back_unclaimed(&mut conn).await?, 1);
-    assert_eq!(dispatch::waiting_groups(&mut conn, world.now()).await?.len(), 1);
+    assert_eq!(queue::take_back_unclaimed(&mut conn).await?, 1);
+    assert_eq!(queue::waiting_groups(&mut conn, world.now()).await?.len(), 1);
     Ok(())
 }
 

@@ -1,10 +1,19 @@
 //! Between the contract and the rest: reading finds every violation of a request at once and hands on values that cannot be
 //! wrong; writing turns what use cases say into messages. One file a noun; what several need is in [`faults`] and [`common`].
 
+pub mod call_list;
 pub mod channel;
 pub mod common;
 pub mod contact;
+pub mod content;
+pub mod event;
 mod faults;
+pub mod message;
+pub mod notification;
+pub mod plan;
+pub mod policy;
+pub mod sending;
+pub mod template;
 
 pub use faults::Faults;
 
