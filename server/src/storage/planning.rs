@@ -239,7 +239,8 @@ pub async fn send_group(
     }
     let id = sqlx::query_scalar!(
         r#"insert into send_group (campaign_id, channel_id, channel_type, lane, weight, running, paused_at)
-           select $1, $2, $3, $4::text::lane, $5, coalesce(c.state <> 'paused', true), c.paused_at
+           select $1, $2, $3, $4::text::lane, $5, coalesce(c.state not in ('paused', 'cancelling'), true),
+                  case when c.state in ('paused', 'cancelling') then coalesce(c.paused_at, c.updated_at) end
              from (select 1) one left join campaign c on c.id = $1
            on conflict (campaign_id, channel_id, lane) do update set weight = send_group.weight
            returning id"#,
