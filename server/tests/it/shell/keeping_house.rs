@@ -1,9 +1,9 @@
 //! Keeping house, and the time in which nothing could be received.
 
 use chrono::TimeDelta;
-use server::workers::{
-    correct_clock::{self, Measured},
-    housekeeping, receiving,
+use server::{
+    clock::Measured,
+    workers::{correct_clock, housekeeping, receiving},
 };
 use tokio_util::sync::CancellationToken;
 
