@@ -332,11 +332,12 @@ impl Process<'_> {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let (stop, failed) = (stage.stop.clone(), self.stages.failed.clone());
-        let running = AssertUnwindSafe(part(stop.child_token())).catch_unwind();
+        // The intake is told first: once it is, everything is about to end.
+        let (told, failed) = (self.stages.intake.stop.clone(), self.stages.failed.clone());
+        let running = AssertUnwindSafe(part(stage.stop.child_token())).catch_unwind();
         stage.tasks.spawn(async move {
             let ended = running.await;
-            if ended.is_err() || !stop.is_cancelled() {
+            if ended.is_err() || !told.is_cancelled() {
                 tracing::error!(part = name, panicked = ended.is_err(), "a part of the process ended by itself");
                 failed.cancel();
             }

@@ -9,5 +9,6 @@ mod processes;
 mod protocol;
 mod reading;
 mod sending;
+mod shell;
 mod support;
 mod walls;
