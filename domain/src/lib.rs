@@ -25,6 +25,7 @@ pub mod locale;
 pub mod mapping;
 pub mod message;
 pub mod notification;
+pub mod pacing;
 pub mod phone;
 pub mod quiet_hours;
 pub mod schedule;

@@ -18,19 +18,17 @@ use domain::{
     },
     locale::Locale,
     notification::{Reason, State},
+    pacing::chunk_size,
     quiet_hours::Window,
 };
 use uuid::Uuid;
 
 use super::{Context, Result, directory::Snapshot, plans::PinnedPlan};
-use crate::{
-    storage::{
-        Conn,
-        planning::{self, CallListEntryRow, DeliveryRow, TimerRow},
-        queue::{self, NewChunk},
-        recipients::{self, RecipientRow},
-    },
-    workers::relay::chunk_size,
+use crate::storage::{
+    Conn,
+    planning::{self, CallListEntryRow, DeliveryRow, TimerRow},
+    queue::{self, NewChunk},
+    recipients::{self, RecipientRow},
 };
 
 /// How long a person's message keeps the provider's service window open.

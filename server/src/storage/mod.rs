@@ -22,6 +22,7 @@ pub mod events;
 pub mod housekeeping;
 pub mod inbound;
 pub mod leader;
+pub mod leases;
 pub mod listen;
 pub mod mailing;
 pub mod outcomes;
@@ -36,6 +37,7 @@ pub mod requests;
 pub mod schedules;
 pub mod schema;
 pub mod templates;
+pub mod wake;
 
 pub use db::{Conn, Db, Tx};
 

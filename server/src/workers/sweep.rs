@@ -13,7 +13,7 @@ use crate::{
         Context,
         outcomes::{self, Ended},
     },
-    storage::{dispatch, outcomes as stored},
+    storage::{leases, outcomes as stored},
     wake::Topic,
 };
 
@@ -32,7 +32,7 @@ pub async fn run(context: Context, stop: CancellationToken) {
 /// # Errors
 /// What storage says.
 pub async fn pass(context: &Context) -> anyhow::Result<bool> {
-    let (chunks, lost) = dispatch::lost(&mut *context.db.conn().await?, BATCH).await?;
+    let (chunks, lost) = leases::lost(&mut *context.db.conn().await?, BATCH).await?;
     if chunks.is_empty() {
         return Ok(false);
     }
@@ -58,7 +58,7 @@ pub async fn pass(context: &Context) -> anyhow::Result<bool> {
     }
     let max_tries = i16::try_from(MAX_LOST_LEASES)?;
     let mut conn = context.db.conn().await?;
-    let given_up = dispatch::sweep(&mut conn, &chunks, max_tries).await?;
+    let given_up = leases::sweep(&mut conn, &chunks, max_tries).await?;
     if !given_up.is_empty() {
         tracing::error!(deliveries = given_up.len(), "deliveries lost their lease too often and are given up");
         stored::give_up(&mut conn, &given_up, Reason::LeasesLost, context.clock.now()).await?;

@@ -1,6 +1,7 @@
 //! What the stories stand on: a database of their own, a context by hand, and a small world of channels, people and plans.
 
 pub mod pipeline;
+pub mod source;
 
 use std::{sync::Arc, time::Duration};
 
@@ -133,7 +134,7 @@ impl World {
             {"channel_type": "SMS", "language": "en", "body": {"type": "text", "text": "The dam opens at noon."}}]}});
         sqlx::query(
             "with t as (insert into template (slug, latest, created_at, updated_at) values ('dam', 1, now(), now())
-                        on conflict (slug) where deleted_at is null do nothing returning id)
+                        on conflict do nothing returning id)
              insert into template_version (template_id, number, definition, created_at) select id, 1, $1, now() from t",
         )
         .bind(template)
