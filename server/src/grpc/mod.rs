@@ -16,10 +16,10 @@ pub mod stream;
 mod call_lists;
 mod channels;
 mod contacts;
-mod conversation_service;
-mod event_service;
-mod message_service;
-mod notification_service;
+mod conversations;
+mod events;
+mod messages;
+mod notifications;
 mod policies;
 mod templates;
 
@@ -63,15 +63,14 @@ pub async fn serve(listener: TcpListener, context: Context, shutdown: Cancellati
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()?;
     macro_rules! limited {
-        ($module:ident::$server:ident, $room:ident::$service:ident) => {
-            v1::$module::$server::new($room::$service { context: context.clone() })
-                .max_decoding_message_size(MAX_REQUEST_BYTES)
+        ($module:ident::$server:ident, $service:expr) => {
+            v1::$module::$server::new($service).max_decoding_message_size(MAX_REQUEST_BYTES)
         };
     }
     let of = || context.clone();
     let feed = Feed::start(of(), shutdown.clone());
-    let events = event_service::Events { context: of(), feed: feed.clone(), shutdown: shutdown.clone() };
-    let notifications = notification_service::Notifications { context: of(), feed, shutdown: shutdown.clone() };
+    let events = events::Events { context: of(), feed: feed.clone(), shutdown: shutdown.clone() };
+    let notifications = notifications::Notifications { context: of(), feed, shutdown: shutdown.clone() };
     let stopping = shutdown.clone();
     Server::builder()
         .tcp_nodelay(true)
@@ -81,26 +80,18 @@ pub async fn serve(listener: TcpListener, context: Context, shutdown: Cancellati
         .layer(edge::EdgeLayer)
         .add_service(health_service)
         .add_service(reflection)
-        .add_service(limited!(call_list_service_server::CallListServiceServer, call_lists::CallLists))
-        .add_service(limited!(channel_service_server::ChannelServiceServer, channels::Channels))
-        .add_service(limited!(contact_service_server::ContactServiceServer, contacts::Contacts))
-        .add_service(limited!(policy_service_server::PolicyServiceServer, policies::Policies))
-        .add_service(limited!(template_service_server::TemplateServiceServer, templates::Templates))
-        .add_service(limited!(notification_service_server::NotificationServiceServer, notifications))
+        .add_service(limited!(call_list_service_server::CallListServiceServer, call_lists::CallLists { context: of() }))
+        .add_service(limited!(channel_service_server::ChannelServiceServer, channels::Channels { context: of() }))
+        .add_service(limited!(contact_service_server::ContactServiceServer, contacts::Contacts { context: of() }))
         .add_service(limited!(
             conversation_service_server::ConversationServiceServer,
-            conversation_service::Conversations { context: of() }
-        ))
-        .add_service(limited!(
-            message_service_server::MessageServiceServer,
-            message_service::Messages { context: of() }
+            conversations::Conversations { context: of() }
         ))
         .add_service(limited!(event_service_server::EventServiceServer, events))
-        .add_service(limited!(
-            channel_service_server::ChannelServiceServer,
-            channels::Channels { context: context.clone() }
-        ))
-        .add_service(limited!(contact_service_server::ContactServiceServer, contacts::Contacts { context }))
+        .add_service(limited!(message_service_server::MessageServiceServer, messages::Messages { context: of() }))
+        .add_service(limited!(notification_service_server::NotificationServiceServer, notifications))
+        .add_service(limited!(policy_service_server::PolicyServiceServer, policies::Policies { context: of() }))
+        .add_service(limited!(template_service_server::TemplateServiceServer, templates::Templates { context: of() }))
         .serve_with_incoming_shutdown(TcpIncoming::from(listener), async move {
             stopping.cancelled().await;
             health.set_service_status("", ServingStatus::NotServing).await;

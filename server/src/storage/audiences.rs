@@ -210,9 +210,10 @@ pub async fn add(conn: &mut Conn, id: i64, contacts: &[i64]) -> Result<u64> {
 /// # Errors
 /// What storage says.
 pub async fn remove(conn: &mut Conn, id: i64, contacts: &[i64]) -> Result<u64> {
-    let done = sqlx::query!("delete from audience_member where audience_id = $1 and contact_id = any($2)", id, contacts)
-        .execute(conn)
-        .await?;
+    let done =
+        sqlx::query!("delete from audience_member where audience_id = $1 and contact_id = any($2)", id, contacts)
+            .execute(conn)
+            .await?;
     Ok(done.rows_affected())
 }
 

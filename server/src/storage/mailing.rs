@@ -238,13 +238,9 @@ pub async fn put_back(
     due_at: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> Result<()> {
-    sqlx::query!(
-        "update call_list set due_at = least(due_at, $2) where id = $1",
-        mail.call_list_id,
-        due_at
-    )
-    .execute(&mut *conn)
-    .await?;
+    sqlx::query!("update call_list set due_at = least(due_at, $2) where id = $1", mail.call_list_id, due_at)
+        .execute(&mut *conn)
+        .await?;
     sqlx::query!(
         r#"with m as (update call_list_mail set settled_at = $2, failure = $3 where id = $1)
            update call_list_entry set mailed_in = null, note = $3 where mailed_in = $1"#,

@@ -67,9 +67,11 @@ pub async fn take_due(conn: &mut Conn, now: DateTime<Utc>) -> Result<Option<Sche
 /// # Errors
 /// What storage says.
 pub async fn next_due(conn: &mut Conn) -> Result<Option<DateTime<Utc>>> {
-    let at = sqlx::query_scalar!("select min(next_fire_at) from trigger where kind = 'schedule' and enabled and deleted_at is null")
-        .fetch_one(conn)
-        .await?;
+    let at = sqlx::query_scalar!(
+        "select min(next_fire_at) from trigger where kind = 'schedule' and enabled and deleted_at is null"
+    )
+    .fetch_one(conn)
+    .await?;
     Ok(at)
 }
 
@@ -78,9 +80,12 @@ pub async fn next_due(conn: &mut Conn) -> Result<Option<DateTime<Utc>>> {
 /// # Errors
 /// What storage says.
 pub async fn is_taken(conn: &mut Conn, slug: &str) -> Result<bool> {
-    let taken = sqlx::query_scalar!(r#"select exists (select from trigger where slug = $1 and deleted_at is null) as "taken!""#, slug)
-        .fetch_one(conn)
-        .await?;
+    let taken = sqlx::query_scalar!(
+        r#"select exists (select from trigger where slug = $1 and deleted_at is null) as "taken!""#,
+        slug
+    )
+    .fetch_one(conn)
+    .await?;
     Ok(taken)
 }
 
@@ -242,7 +247,13 @@ pub async fn is_decided(conn: &mut Conn, trigger_id: i64, key: &str) -> Result<b
 ///
 /// # Errors
 /// What storage says.
-pub async fn fail_run(conn: &mut Conn, campaign_id: i64, reason: &str, reasons: &Value, now: DateTime<Utc>) -> Result<()> {
+pub async fn fail_run(
+    conn: &mut Conn,
+    campaign_id: i64,
+    reason: &str,
+    reasons: &Value,
+    now: DateTime<Utc>,
+) -> Result<()> {
     sqlx::query!(
         "update firing set state = 'failed', reason = $4, reasons = $2, decided_at = $3 where campaign_id = $1 and state = 'fired'",
         campaign_id,

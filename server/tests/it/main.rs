@@ -1,7 +1,7 @@
 //! Stories on a real Postgres, a real RabbitMQ and real sockets: one binary, one module a story.
 
-mod api;
 mod campaigns;
+mod api;
 mod killing;
 mod papers;
 mod plans;
@@ -9,5 +9,6 @@ mod processes;
 mod protocol;
 mod reading;
 mod sending;
+mod shell;
 mod support;
 mod walls;

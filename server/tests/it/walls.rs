@@ -42,6 +42,7 @@ const CRATES: &[(&str, &[&str], &[&str])] = &[
     ("testkit", &["server", "simulator", "proto", "domain", "triggers"], &["server", "simulator", "proto", "domain"]),
     ("bench", &["server", "testkit", "simulator", "proto", "domain", "triggers"], &["testkit"]),
     ("clients/cli", &["proto"], &["proto"]),
+    ("clients/demo", &["proto"], &["proto"]),
     ("clients/simulator", &[], &[]),
 ];
 

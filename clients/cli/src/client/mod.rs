@@ -163,7 +163,7 @@ pub fn normal(status: Status) -> Status {
     let mut source = std::error::Error::source(&status);
     while let Some(error) = source {
         let text = error.to_string();
-        if words.last() != Some(&text) {
+        if !words.contains(&text) && text != "transport error" {
             words.push(text);
         }
         source = error.source();

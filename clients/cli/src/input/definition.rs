@@ -15,9 +15,6 @@ use crate::error::Error;
 #[group(skip)]
 pub struct Definition {
     /// Read the definition from a JSON file, or a TOML file (*.toml); `-` is JSON from standard input.
-    ///
-    /// Fields are named as in the contract (`describe` shows it). Enum values may be short (SMS), durations in words
-    /// (10m), times from now (+2h).
     #[arg(long, short = 'f', value_name = "FILE")]
     pub file: Option<PathBuf>,
     /// Set one field, such as `display_name=Welcome` or `steps[0].wait=10m`; a value that is JSON counts as such.

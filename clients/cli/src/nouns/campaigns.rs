@@ -41,6 +41,7 @@ pub const RECIPIENTS: Columns = &[
 #[derive(Debug, Subcommand)]
 #[command(after_help = "Examples:
   switchboard-cli campaigns create monsoon --audience pune --policy urgent --template warning --rate 50
+  switchboard-cli campaigns validate --audience pune --policy urgent --template warning
   switchboard-cli campaigns validate monsoon --samples 5
   switchboard-cli campaigns start monsoon
   switchboard-cli campaigns watch monsoon
@@ -79,8 +80,11 @@ pub enum Campaigns {
     Delete(Verb),
     /// Count whom a campaign would reach and why others would be skipped; ends with 65 when it is not valid.
     Validate {
-        /// The campaign.
-        name: String,
+        /// A stored campaign; without it the one of the flags.
+        #[arg(required_unless_present = "audience", conflicts_with = "audience")]
+        name: Option<String>,
+        #[command(flatten)]
+        spec: Box<SpecArgs>,
         /// Show so many examples, 0 to 100.
         #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(i32).range(0..=100))]
         samples: i32,
@@ -189,7 +193,7 @@ impl Campaigns {
             Self::Delete(Verb { name, etag }) => {
                 session.show(v1::DeleteCampaignRequest { name: full(&name), etag, ..Default::default() }).await
             }
-            Self::Validate { name, samples } => validate(session, &name, samples).await,
+            Self::Validate { name, spec, samples } => validate(session, name, *spec, samples).await,
             Self::Start(Verb { name, etag }) => {
                 session.show(v1::StartCampaignRequest { name: full(&name), etag, ..Default::default() }).await
             }
@@ -214,9 +218,16 @@ impl Campaigns {
     }
 }
 
-async fn validate(session: &mut Session, name: &str, sample_size: i32) -> Result<(), Error> {
-    let source = Some(v1::validate_campaign_request::Source::Name(full(name)));
-    let request = v1::ValidateCampaignRequest { source, sample_size };
+async fn validate(session: &mut Session, name: Option<String>, spec: SpecArgs, sample_size: i32) -> Result<(), Error> {
+    let source = match name {
+        Some(name) => v1::validate_campaign_request::Source::Name(full(&name)),
+        None => {
+            let mut campaign = None;
+            spec.over(&mut campaign);
+            v1::validate_campaign_request::Source::Spec(campaign.unwrap_or_default())
+        }
+    };
+    let request = v1::ValidateCampaignRequest { source: Some(source), sample_size };
     let answer = session.show_as(request, view::campaign::validated).await?;
     if answer.valid { Ok(()) } else { Err(Error::FoundWrong("the campaign is not valid".into(), exit::FOUND_WRONG)) }
 }

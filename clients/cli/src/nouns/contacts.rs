@@ -45,13 +45,22 @@ pub enum Contacts {
         paging: Paging,
     },
     /// Create the contact with this external id, or change the one that has it.
-    Upsert(Person),
+    Upsert {
+        #[command(flatten)]
+        person: Person,
+        /// Write these fields, even when they are empty.
+        #[arg(long, value_name = "FIELDS", value_delimiter = ',')]
+        mask: Vec<String>,
+    },
     /// Change a contact: what is given is written, addresses as a whole, attributes one by one.
     Update {
         #[command(flatten)]
         which: Verb,
         #[command(flatten)]
         person: Person,
+        /// Write these fields, even when they are empty.
+        #[arg(long, value_name = "FIELDS", value_delimiter = ',')]
+        mask: Vec<String>,
     },
     /// Delete a contact; its unfinished notifications are skipped.
     Delete(Verb),
@@ -101,9 +110,6 @@ pub struct Person {
     attributes: Vec<(String, String)>,
     #[command(flatten)]
     definition: Definition,
-    /// Write these fields, even when they are empty.
-    #[arg(long, value_name = "FIELDS", value_delimiter = ',')]
-    mask: Vec<String>,
     /// Check everything and show the result, but store nothing.
     #[arg(long)]
     validate_only: bool,
@@ -134,9 +140,9 @@ impl Person {
     }
 
     /// The mask of an update. Attributes that are given one by one must not wipe out the others, so each has its path.
-    fn update_mask(&self, contact: &v1::Contact) -> Vec<String> {
-        if !self.mask.is_empty() || self.attributes.is_empty() || !self.definition.is_empty() {
-            return self.mask.clone();
+    fn update_mask(&self, contact: &v1::Contact, mask: Vec<String>) -> Vec<String> {
+        if !mask.is_empty() || self.attributes.is_empty() || !self.definition.is_empty() {
+            return mask;
         }
         let mut paths: Vec<String> = self.attributes.iter().map(|(key, _)| format!("attributes.{key}")).collect();
         let set = [
@@ -169,18 +175,18 @@ impl Contacts {
             Self::List { filter, paging } => {
                 session.list(v1::ListContactsRequest { filter, ..Default::default() }, COLUMNS, &paging).await
             }
-            Self::Upsert(person) => {
+            Self::Upsert { person, mask: paths } => {
                 let contact = person.contact()?;
-                let update_mask = mask(&person.update_mask(&contact));
+                let update_mask = mask(&person.update_mask(&contact, paths));
                 let (contact, validate_only) = (Some(contact), person.validate_only);
                 let request = v1::UpsertContactRequest { contact, update_mask, validate_only, ..Default::default() };
                 session.show(request).await
             }
-            Self::Update { which, person } => {
+            Self::Update { which, person, mask: paths } => {
                 let mut contact = person.contact()?;
                 contact.name = names::full("contacts", &which.name);
                 contact.etag = which.etag;
-                let update_mask = mask(&person.update_mask(&contact));
+                let update_mask = mask(&person.update_mask(&contact, paths));
                 let (contact, validate_only) = (Some(contact), person.validate_only);
                 let request = v1::UpdateContactRequest { contact, update_mask, validate_only, ..Default::default() };
                 session.show(request).await

@@ -19,6 +19,7 @@ pub mod shared;
 pub mod sources;
 pub mod templates;
 pub mod trigger_kinds;
+pub mod trigger_trials;
 pub mod triggers;
 
 #[cfg(test)]

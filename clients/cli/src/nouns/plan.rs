@@ -31,8 +31,8 @@ impl PlanArgs {
     pub fn over(self, plan: &mut Option<Plan>) {
         let way = match (self.policy, self.channel, self.channel_type) {
             (Some(policy), ..) => Some(Way::Policy(names::version("policies", &policy))),
-            (_, Some(channel), _) => Some(Target::Channel(names::full("channels", &channel))).map(step),
-            (.., Some(channel_type)) => Some(Target::ChannelType(channel_type)).map(step),
+            (_, Some(channel), _) => Some(step(Target::Channel(names::full("channels", &channel)))),
+            (.., Some(channel_type)) => Some(step(Target::ChannelType(channel_type))),
             _ => None,
         };
         if way.is_none() && self.template.is_none() && self.step_templates.is_empty() {

@@ -1,14 +1,13 @@
-//! `triggers`: what wakes the system without a caller. The arguments of both kinds are in `trigger_kinds`.
+//! `triggers`: what wakes the system without a caller. The arguments of both kinds are in `trigger_kinds`;
+//! what only looks (dry run, SQL, preview) is in `trigger_trials`.
 
 use clap::Subcommand;
-use proto::v1::{
-    self, Trigger, dry_run_trigger_request, get_trigger_sql_request, preview_schedule_request, trigger::Kind,
-};
+use proto::v1::{self, Trigger};
 
 use super::shared::{Named, Paging, Update, Verb, mask};
 use super::trigger_kinds::{ScheduleArgs, WatchArgs};
+use super::trigger_trials;
 use crate::error::Error;
-use crate::exit;
 use crate::input::{names, pairs, time};
 use crate::session::Session;
 use crate::view::{self, table::Columns};
@@ -85,7 +84,7 @@ pub enum Triggers {
     Enable(Verb),
     /// Take the capture away, or disarm the schedule.
     Disable(Verb),
-    /// Show what a table watch would make of rows that exist, without sending.
+    /// Show what a table watch would make of rows that exist, without sending; ends with 65 when it is not valid.
     DryRun {
         /// A stored trigger; without it the trigger of the flags and the file.
         #[arg(required_unless_present_any = ["file", "table"], conflicts_with_all = ["file", "table"])]
@@ -203,7 +202,7 @@ impl Triggers {
     /// Does it.
     ///
     /// # Errors
-    /// What the server refused, or a file that is wrong; `Error::FoundWrong` when a dry run found problems.
+    /// What the server refused, or a file that is wrong; `Error::FoundWrong` when a dry run found the definition wrong.
     pub async fn run(self, session: &mut Session) -> Result<(), Error> {
         match self {
             Self::WatchTable { new, watch } => session.show(new.request(watch.trigger()?)).await,
@@ -248,56 +247,13 @@ impl Triggers {
                     v1::FireTriggerRequest { name, row_condition, limit, validate_only, ..Default::default() };
                 session.show_as(request, view::trigger::fired).await.map(drop)
             }
-            other => other.try_out(session).await,
-        }
-    }
-
-    /// What only looks: dry run, SQL, preview.
-    async fn try_out(self, session: &mut Session) -> Result<(), Error> {
-        match self {
             Self::DryRun { name, row_condition, limit, watch } => {
-                let source = match name {
-                    Some(name) => dry_run_trigger_request::Source::Name(full(&name)),
-                    None => dry_run_trigger_request::Source::Trigger(watch.trigger()?),
-                };
-                let request = v1::DryRunTriggerRequest { source: Some(source), row_condition, limit };
-                let answer = session.show_as(request, view::trigger::dry_run).await?;
-                if answer.problems.is_empty() && answer.unmappable_count == 0 {
-                    return Ok(());
-                }
-                Err(Error::FoundWrong("not every row can be mapped".into(), exit::FOUND_WRONG))
+                trigger_trials::dry_run(session, name, *watch, row_condition, limit).await
             }
-            Self::Sql { name, uninstall, watch } => {
-                let source = match name {
-                    Some(name) => get_trigger_sql_request::Source::Name(full(&name)),
-                    None => get_trigger_sql_request::Source::Trigger(watch.trigger()?),
-                };
-                let request = v1::GetTriggerSqlRequest { source: Some(source) };
-                session.show_as(request, |out, sql| view::trigger::sql(out, sql, uninstall)).await.map(drop)
-            }
+            Self::Sql { name, uninstall, watch } => trigger_trials::sql(session, name, *watch, uninstall).await,
             Self::Preview { name, count, from_time, schedule } => {
-                let source = match name {
-                    Some(name) => preview_schedule_request::Source::Name(full(&name)),
-                    None => preview_schedule_request::Source::Schedule(scheduled(*schedule)?),
-                };
-                let request = v1::PreviewScheduleRequest { source: Some(source), from_time, count };
-                session.show_as(request, view::trigger::fire_times).await.map(drop)
+                trigger_trials::preview(session, name, *schedule, from_time, count).await
             }
-            other => Err(Error::Usage(format!("{other:?} is not known here"))),
         }
-    }
-}
-
-fn scheduled(schedule: ScheduleArgs) -> Result<v1::Schedule, Error> {
-    if !schedule.says_when() {
-        return Err(Error::Usage("say which schedule: the name of a trigger, --cron, --at or --file".into()));
-    }
-    match schedule.trigger()?.kind {
-        Some(Kind::Schedule(mut schedule)) => {
-            // Only when it fires is asked here; an empty campaign would be checked for nothing.
-            schedule.campaign = schedule.campaign.filter(|it| *it != v1::CampaignSpec::default());
-            Ok(schedule)
-        }
-        _ => Err(Error::Usage("a preview needs a schedule".into())),
     }
 }

@@ -27,7 +27,7 @@ fn fields(out: &mut Out, message: &DynamicMessage, depth: usize) -> io::Result<(
     for field in message.descriptor().fields().filter(|it| message.has_field(it)) {
         let found = message.get_field(&field);
         match &*found {
-            Value::List(items) if items.iter().any(|it| nested(it)) => {
+            Value::List(items) if items.iter().any(nested) => {
                 for (index, item) in items.iter().enumerate() {
                     nest(out, &format!("{}[{index}]", field.name()), item, depth)?;
                 }

@@ -71,9 +71,9 @@ pub fn write_some(out: &mut Out, headings: &[&str], rows: Vec<Vec<String>>) -> i
 pub fn at(message: &DynamicMessage, path: &str) -> String {
     let (name, rest) = path.split_once('.').map_or((path, None), |(name, rest)| (name, Some(rest)));
     let Some(field) = message.descriptor().get_field_by_name(name) else { return String::new() };
-    let set = message.has_field(&field);
     // Zero is worth a cell only where counts are meant.
-    if !set && !(name.ends_with("count") && rest.is_none()) {
+    let counts = name.ends_with("count") && rest.is_none();
+    if !counts && !message.has_field(&field) {
         return String::new();
     }
     match (&*message.get_field(&field), rest) {

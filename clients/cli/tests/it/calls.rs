@@ -91,6 +91,38 @@ fn changing_one_attribute_leaves_the_others() {
 }
 
 #[test]
+fn a_mask_is_sent_as_it_was_typed() {
+    let fake = Fake::start();
+    done(&fake, &["contacts", "upsert", "--external-id", "E1", "--mask", "locale,time_zone"]);
+    let asked: v1::UpsertContactRequest = fake.asked("ContactService.UpsertContact").remove(0);
+    assert_eq!(asked.update_mask.unwrap().paths, ["locale", "time_zone"]);
+}
+
+#[test]
+fn a_campaign_that_is_not_stored_can_be_validated() {
+    let fake = Fake::start();
+    let valid =
+        v1::ValidateCampaignResponse { valid: true, recipient_count: 8, reachable_count: 6, ..Default::default() };
+    fake.answers("CampaignService.ValidateCampaign", [Reply::message(&valid)]);
+    let text = done(&fake, &["campaigns", "validate", "--audience", "pune", "--policy", "urgent", "--template", "t"]);
+    assert!(text.contains("reachable             6") && text.ends_with("the campaign is valid\n"), "{text}");
+    let asked: v1::ValidateCampaignRequest = fake.asked("CampaignService.ValidateCampaign").remove(0);
+    let Some(v1::validate_campaign_request::Source::Spec(spec)) = asked.source else { panic!("no spec") };
+    assert_eq!(spec.audience, "audiences/pune");
+}
+
+#[test]
+fn a_schedule_is_previewed_without_a_campaign() {
+    let fake = Fake::start();
+    let line = ["triggers", "preview", "--cron", "0 30 2 * * *", "--time-zone", "Europe/Berlin", "--count", "3"];
+    assert_eq!(done(&fake, &line), "it does not fire any more\n");
+    let asked: v1::PreviewScheduleRequest = fake.asked("TriggerService.PreviewSchedule").remove(0);
+    let Some(v1::preview_schedule_request::Source::Schedule(schedule)) = asked.source else { panic!("no schedule") };
+    assert_eq!((schedule.time_zone.as_str(), schedule.campaign, asked.count), ("Europe/Berlin", None, 3));
+    assert_eq!(run(&fake, &["triggers", "preview"]).code, 2);
+}
+
+#[test]
 fn a_record_is_readable_and_has_no_colours_where_there_is_no_terminal() {
     let fake = Fake::start();
     let contact =

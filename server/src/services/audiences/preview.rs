@@ -93,10 +93,9 @@ pub async fn preview(context: &Context, asked: &Asked, samples: usize) -> Result
 
 async fn of_contacts(context: &Context, mut reader: Reader, count: i64, samples: usize) -> Result<Preview> {
     let variables: BTreeMap<i64, Map<String, Value>> = match reader.fetch(context, samples).await? {
-        Fetched::Members(members) => members
-            .into_iter()
-            .map(|m| (m.contact_id, m.variables.as_object().cloned().unwrap_or_default()))
-            .collect(),
+        Fetched::Members(members) => {
+            members.into_iter().map(|m| (m.contact_id, m.variables.as_object().cloned().unwrap_or_default())).collect()
+        }
         Fetched::Contacts(ids) => ids.into_iter().map(|id| (id, Map::new())).collect(),
         Fetched::Rows(_) => BTreeMap::new(),
     };

@@ -123,7 +123,8 @@ pub async fn update(work: &mut Work, slug: &str, change: Change, etag: &str) -> 
         Editable::Everything => {}
         Editable::Pace if only_pace => {}
         Editable::Pace | Editable::Nothing => {
-            let what = "only display_name, rate_per_second, weight and sending_window of a campaign that runs may change";
+            let what =
+                "only display_name, rate_per_second, weight and sending_window of a campaign that runs may change";
             return Err(wrong_state(&before.row, what));
         }
     }
@@ -194,12 +195,7 @@ async fn pace(conn: &mut Conn, id: i64, spec: &Spec, now: DateTime<Utc>) -> Resu
 
 /// The spec as it was, with the pace of another.
 fn paced(before: &Spec, pace: &Spec) -> Spec {
-    Spec {
-        rate_per_second: pace.rate_per_second,
-        weight: pace.weight,
-        window: pace.window.clone(),
-        ..before.clone()
-    }
+    Spec { rate_per_second: pace.rate_per_second, weight: pace.weight, window: pace.window.clone(), ..before.clone() }
 }
 
 fn write_of<'a>(

@@ -26,8 +26,7 @@ use crate::{
         work::Work,
     },
     storage::{
-        self,
-        audiences,
+        self, audiences,
         campaigns::planning::{self, Held},
     },
     wake::Topic,
@@ -282,11 +281,7 @@ async fn items(
             weight: spec.weight,
             lane: Lane::Bulk,
             purpose: spec.purpose.clone(),
-            variables: Value::Object(variables(
-                &spec.variables,
-                &person.variables,
-                own.remove(&person.contact_id),
-            )),
+            variables: Value::Object(variables(&spec.variables, &person.variables, own.remove(&person.contact_id))),
             // A person whose time comes later has as long as everybody else.
             valid_until: Some(after.unwrap_or(now) + valid_for),
             deliver_after: after,
@@ -345,10 +340,7 @@ mod tests {
             .map(|own| comes(&morning, own).to_rfc3339_opts(chrono::SecondsFormat::Secs, true))
             .into();
         let india = "2026-11-20T03:30:00Z".to_owned();
-        assert_eq!(
-            times,
-            ["2026-11-19T19:00:00Z".to_owned(), india.clone(), india, "2026-11-20T14:00:00Z".to_owned()]
-        );
+        assert_eq!(times, ["2026-11-19T19:00:00Z".to_owned(), india.clone(), india, "2026-11-20T14:00:00Z".to_owned()]);
         let skipped = comes(&local("2026-03-29T02:30:00"), Some("Europe/Berlin"));
         assert_eq!(skipped.to_rfc3339(), "2026-03-29T01:00:00+00:00");
     }

@@ -79,7 +79,9 @@ pub async fn get(context: &Context, slug: &str) -> Result<Progress> {
             state: row.state.clone(),
             n: row.n,
         };
-        let same = |d: &&mut DeliveryCount| (d.step, d.channel_type, &d.state) == (count.step, count.channel_type, &count.state);
+        let same = |d: &&mut DeliveryCount| {
+            (d.step, d.channel_type, &d.state) == (count.step, count.channel_type, &count.state)
+        };
         match deliveries.iter_mut().find(same) {
             Some(found) => found.n += count.n,
             None => deliveries.push(count),

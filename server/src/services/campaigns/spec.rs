@@ -174,8 +174,7 @@ impl Spec {
     /// [`Error::Invalid`] with every value that is wrong, [`Error::ReferenceNotFound`] for the first that does not exist.
     pub async fn resolve(&self, conn: &mut Conn) -> Result<Resolved> {
         crate::services::error::all_right(self.check())?;
-        let missing =
-            |field: &str, name: String| Error::ReferenceNotFound { field: format!("spec.{field}"), name };
+        let missing = |field: &str, name: String| Error::ReferenceNotFound { field: format!("spec.{field}"), name };
         let audience = storage::audiences::kind(conn, &self.audience).await?;
         let (audience_id, _) = audience.ok_or_else(|| missing("audience", format!("audiences/{}", self.audience)))?;
         let (definition, policy_id, policy_version_id) = match (&self.plan.policy, &self.plan.step) {
@@ -300,7 +299,8 @@ mod tests {
     #[test]
     fn what_is_stored_reads_back() {
         let local = LocalTime { at: "2026-11-20T09:00:00".parse().unwrap(), default_zone: "Asia/Kolkata".into() };
-        let definition = Definition { spec: Spec { window: Some(window("09:00", "20:00")), ..spec() }, local: Some(local) };
+        let definition =
+            Definition { spec: Spec { window: Some(window("09:00", "20:00")), ..spec() }, local: Some(local) };
         assert_eq!(Definition::read(definition.stored().unwrap()).unwrap(), definition);
     }
 }

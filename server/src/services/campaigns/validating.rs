@@ -150,8 +150,10 @@ async fn misfits(context: &Context, plan: &PinnedPlan, snapshot: &Snapshot) -> R
     for fact in &plan.template_facts {
         templates.entry(fact.slug.clone()).or_default().push(fact.channel_type);
     }
-    let channel =
-        |c: &super::super::directory::Channel| WorldChannel { slug: c.row.slug.clone(), channel_type: c.row.channel_type };
+    let channel = |c: &super::super::directory::Channel| WorldChannel {
+        slug: c.row.slug.clone(),
+        channel_type: c.row.channel_type,
+    };
     let world = PolicyWorld {
         channels: snapshot.channels.iter().map(channel).collect(),
         call_lists: campaigns::call_lists(&mut *context.lists.conn().await?).await?,
@@ -187,8 +189,7 @@ impl Look<'_> {
     async fn read(&mut self, context: &Context) -> Result<()> {
         let name = &self.spec.audience;
         let audience = audiences::find(&mut *context.lists.conn().await?, name).await?;
-        let missing =
-            || Error::ReferenceNotFound { field: "spec.audience".into(), name: format!("audiences/{name}") };
+        let missing = || Error::ReferenceNotFound { field: "spec.audience".into(), name: format!("audiences/{name}") };
         let mut reader = Reader::open(context, &audience.ok_or_else(missing)?, 0).await?;
         let begun = Instant::now();
         loop {
@@ -316,9 +317,11 @@ impl Look<'_> {
     /// How long the first steps take at the rates of the channels and of the campaign.
     fn takes(&self) -> Option<TimeDelta> {
         #[expect(clippy::cast_precision_loss, reason = "an estimate")]
-        let of_channels = self.foreseen.first_channels.iter().filter_map(|((channel, _), n)| {
-            Some(*n as f64 / self.snapshot.rate(*channel)?)
-        });
+        let of_channels = self
+            .foreseen
+            .first_channels
+            .iter()
+            .filter_map(|((channel, _), n)| Some(*n as f64 / self.snapshot.rate(*channel)?));
         #[expect(clippy::cast_precision_loss, reason = "an estimate")]
         let own = self.spec.rate_per_second.map(|rate| self.foreseen.reachable as f64 / rate);
         let longest = of_channels.chain(own).reduce(f64::max)?;

@@ -100,7 +100,8 @@ pub async fn resume(work: &mut Work, slug: &str, etag: &str) -> Result<Campaign>
 /// # Errors
 /// [`Error::NotFound`], [`Error::EtagMismatch`], STATE_WRONG.
 pub async fn cancel(work: &mut Work, slug: &str, etag: &str) -> Result<Campaign> {
-    verb(work, slug, etag, Event::Cancelled, "only a campaign that was started and has not ended can be cancelled").await
+    verb(work, slug, etag, Event::Cancelled, "only a campaign that was started and has not ended can be cancelled")
+        .await
 }
 
 async fn verb(work: &mut Work, slug: &str, etag: &str, event: Event, otherwise: &str) -> Result<Campaign> {
@@ -139,9 +140,10 @@ fn not_valid(error: Error) -> Error {
             let words: Vec<String> = found.iter().map(|v| format!("{} {}", v.field, v.description)).collect();
             Error::WrongState { reason: "NOT_VALID", message: words.join("; ") }
         }
-        Error::ReferenceNotFound { field, name: missing } => {
-            Error::WrongState { reason: "NOT_VALID", message: format!("{missing}, which {field} refers to, does not exist") }
-        }
+        Error::ReferenceNotFound { field, name: missing } => Error::WrongState {
+            reason: "NOT_VALID",
+            message: format!("{missing}, which {field} refers to, does not exist"),
+        },
         other => other,
     }
 }

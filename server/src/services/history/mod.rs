@@ -137,7 +137,7 @@ async fn shown_steps(context: &Context, conn: &mut Conn, plan_id: i64) -> Result
     let versions = storage::templates::versions(conn, &plan.template_version_ids).await?;
     let named = |id: &i64| {
         let version = versions.iter().find(|v| v.id == *id)?;
-        Some(format!("{}/versions/{}", version.slug.as_ref()?, version.number))
+        Some(format!("{}/versions/{}", version.slug, version.number))
     };
     let shown = |(step, id): (&Step, &i64)| ShownStep { step: step.clone(), template: named(id) };
     Ok(plan.policy.steps.iter().zip(&plan.template_version_ids).map(shown).collect())

@@ -165,7 +165,8 @@ async fn again(context: &Context, work: &mut Work, row: &ScheduleRow, replay_of:
     let fire = Fire { nominal: now, local: zone::local(schedule.zone(), now) };
     let key = format!("{}-{}", replay_of.map_or("manual", |_| "replay"), Uuid::now_v7());
     let firing = run(context, work, row, &definition, fire, (key, "m")).await?;
-    let ids = schedules::write_firings(work.conn(), row.id, &[NewFiring { replay_of, manual: true, ..firing }], now).await?;
+    let ids =
+        schedules::write_firings(work.conn(), row.id, &[NewFiring { replay_of, manual: true, ..firing }], now).await?;
     work.wake(Topic::Planner);
     ids.first().copied().ok_or_else(|| Error::AlreadyExists(format!("{}/firings", name(&row.slug))))
 }
@@ -176,7 +177,8 @@ async fn again(context: &Context, work: &mut Work, row: &ScheduleRow, replay_of:
 /// What storage says.
 pub async fn run_failed(work: &mut Work, campaign_id: i64, words: &str) -> Result<()> {
     let now = work.now();
-    Ok(schedules::fail_run(work.conn(), campaign_id, "AUDIENCE_FAILED", &reasons("AUDIENCE_FAILED", words), now).await?)
+    Ok(schedules::fail_run(work.conn(), campaign_id, "AUDIENCE_FAILED", &reasons("AUDIENCE_FAILED", words), now)
+        .await?)
 }
 
 /// What a fire time is known by.

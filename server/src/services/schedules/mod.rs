@@ -10,13 +10,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use domain::schedule::{Preview, Schedule, Spec};
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Context, Error, Result, Violation,
-    campaigns::spec,
-    error::all_right,
-    etag,
-    work::Work,
-};
+use super::{Context, Error, Result, Violation, campaigns::spec, error::all_right, etag, work::Work};
 pub use crate::storage::schedules::ScheduleRow;
 use crate::{
     storage::{
@@ -180,7 +174,8 @@ pub async fn enable(work: &mut Work, slug: &str, etag: &str) -> Result<()> {
     }
     let definition = Definition::read(&before.definition)?;
     let now = work.now();
-    let over = || Error::WrongState { reason: "NOT_VALID", message: format!("{} has no fire time any more", name(slug)) };
+    let over =
+        || Error::WrongState { reason: "NOT_VALID", message: format!("{} has no fire time any more", name(slug)) };
     let next = definition.next(now)?.ok_or_else(over)?;
     arm(work, &before, true, Some(next)).await
 }

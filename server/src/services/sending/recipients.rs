@@ -190,6 +190,7 @@ impl Known {
             locale: self.locale.clone(),
             time_zone: self.time_zone.clone(),
             addresses: Some(addresses),
+            keep_addresses: false,
             attributes: None,
             attribute: self.attributes.clone(),
         }

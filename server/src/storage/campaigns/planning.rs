@@ -165,8 +165,8 @@ pub async fn finished(conn: &mut Conn, limit: i64) -> Result<Vec<i64>> {
     let ids = sqlx::query_scalar!(
         r#"select c.id from campaign c
             where c.state = 'running' and c.planned_at is not null
-              and not exists (select from notification n where n.campaign_id = c.id and n.state = 'pending')
-              and not exists (select from notification n where n.campaign_id = c.id and n.state = 'waiting')
+              and (select n.id from notification n where n.campaign_id = c.id and n.state = 'pending' limit 1) is null
+              and (select n.id from notification n where n.campaign_id = c.id and n.state = 'waiting' limit 1) is null
             order by c.id limit $1"#,
         limit
     )

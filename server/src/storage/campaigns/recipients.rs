@@ -73,7 +73,8 @@ pub async fn list(
              from unnest($2::text[]) as s(state)
             cross join lateral (
                   select n.* from notification n
-                   where n.campaign_id = $1 and n.state = s.state::notification_state and ($5::uuid is null or n.id > $5)
+                   where n.campaign_id = $1 and n.state = s.state::notification_state
+                     and n.id > coalesce($5::uuid, '00000000-0000-0000-0000-000000000000')
                      and (cardinality($3::text[]) = 0 or n.reason = any($3))
                      and (cardinality($4::text[]) = 0
                           or (select e.failure_class from delivery e where e.notification_id = n.id and e.failure_class is not null

@@ -94,7 +94,9 @@ async fn a_query_of_10_000_rows_brings_each_person_once_and_keeps_what_is_wrong(
     assert_eq!((cursor.rows, cursor.duplicates, cursor.unmappable), (10_000, 2, 98));
     assert_eq!((cursor.examples.len(), cursor.examples[0].row), (20, 9903));
     let name: serde_json::Value =
-        sqlx::query_scalar("select variables -> 'name' from notification order by id limit 1").fetch_one(&world.db.pool).await?;
+        sqlx::query_scalar("select variables -> 'name' from notification order by id limit 1")
+            .fetch_one(&world.db.pool)
+            .await?;
     assert_eq!(name, "Person 1");
     Ok(())
 }

@@ -111,7 +111,8 @@ async fn a_sending_window_holds_everything_back_until_it_opens() -> anyhow::Resu
     definition.spec.window = Some(window);
     world.start("news", definition).await?;
     plan_all(&world.context).await?;
-    let open = "select count(*) from send_group where campaign_id is not null and not_before <= now() + interval '90 minutes'";
+    let open =
+        "select count(*) from send_group where campaign_id is not null and not_before <= now() + interval '90 minutes'";
     assert_eq!(world.count(open).await?, 0);
     world.advance(2 * HOUR + HOUR / 30);
     Planner::new(world.context.clone()).pass().await?;
@@ -161,9 +162,11 @@ async fn a_scheduled_campaign_begins_at_its_time_or_fails_with_the_reason() -> a
         work.commit(&world.context).await?;
         assert_eq!(world.state(slug).await?, "scheduled");
     }
-    sqlx::query("update campaign set definition = jsonb_set(definition, '{spec,audience}', '\"gone\"') where slug = 'bad'")
-        .execute(&world.db.pool)
-        .await?;
+    sqlx::query(
+        "update campaign set definition = jsonb_set(definition, '{spec,audience}', '\"gone\"') where slug = 'bad'",
+    )
+    .execute(&world.db.pool)
+    .await?;
     plan_all(&world.context).await?;
     assert_eq!(world.planned().await?.0, 0, "an hour too early");
     let next = planning::next_start(&mut *world.context.lists.conn().await?).await?;

@@ -74,7 +74,10 @@ async fn a_list_is_mailed_once_and_leaves_out_who_answered() -> anyhow::Result<(
     let on_list = world.unreached(3).await?;
     world.mail().await?;
     assert_eq!(world.waiting().await?, 3, "its time has not come");
-    sqlx::query("update notification set state = 'replied' where id = $1").bind(on_list[0]).execute(&world.db.pool).await?;
+    sqlx::query("update notification set state = 'replied' where id = $1")
+        .bind(on_list[0])
+        .execute(&world.db.pool)
+        .await?;
     world.advance(TEN_MINUTES);
     world.mail().await?;
     world.mail().await?;
@@ -107,7 +110,8 @@ async fn entries_of_a_mail_that_was_not_sent_wait_again_with_the_reason() -> any
     world.advance(TEN_MINUTES);
     world.mail().await?;
     assert_eq!(world.waiting().await?, 0);
-    let carried = "update notification set state = 'exhausted', reason = 'ATTEMPTS_USED_UP' where variables ? 'call_list'";
+    let carried =
+        "update notification set state = 'exhausted', reason = 'ATTEMPTS_USED_UP' where variables ? 'call_list'";
     assert_eq!(sqlx::query(carried).execute(&world.db.pool).await?.rows_affected(), 2);
     world.mail().await?;
     assert_eq!(world.waiting().await?, 2);

@@ -55,12 +55,8 @@ impl World {
     /// Writes an audience.
     pub async fn audience(&self, slug: &str, definition: services_audiences::Definition) -> anyhow::Result<()> {
         let mut work = Work::begin(&self.context).await?;
-        let new = NewAudience {
-            slug: slug.to_owned(),
-            display_name: String::new(),
-            description: String::new(),
-            definition,
-        };
+        let new =
+            NewAudience { slug: slug.to_owned(), display_name: String::new(), description: String::new(), definition };
         services_audiences::create(&self.context, &mut work, &new).await?;
         Ok(work.commit(&self.context).await?)
     }
