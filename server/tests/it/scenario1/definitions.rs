@@ -60,7 +60,7 @@ pub async fn channels(stage: &Stage, base: &str) -> anyhow::Result<(String, Stri
     let whatsapp = channel(stage, "whatsapp", ChannelType::Whatsapp, "106540352242922", "whatsapp-cloud", &meta).await?;
     let sms = channel(stage, "sms", ChannelType::Sms, "+15550001111", "twilio-sms", &twilio).await?;
     channel(stage, "voice", ChannelType::Voice, "+15550002222", "twilio-voice", &twilio).await?;
-    channel(stage, "mail", ChannelType::Email, "Cell <cell@example.org>", "smtp", &smtp).await?;
+    channel(stage, "mail", ChannelType::Email, "cell@example.org", "smtp", &smtp).await?;
     Ok((whatsapp, format!("{}/inbound", sms.trim_end_matches("/inbound"))))
 }
 
