@@ -34,9 +34,8 @@ impl DueSchedules for Due {
 
 /// Fires schedules until `stop`. It looks at the next due time and once a second, so that a schedule that was written, and a
 /// clock that was moved by hand, are seen within a second.
-///
-/// # Errors
-/// Only if the waker cannot start, which means a defect of ours.
-pub async fn run(context: Context, stop: CancellationToken) -> anyhow::Result<()> {
-    Ok(CronWaker::new(std::sync::Arc::new(Due::new(context))).run(stop).await?)
+pub async fn run(context: Context, stop: CancellationToken) {
+    if let Err(error) = CronWaker::new(std::sync::Arc::new(Due::new(context))).run(stop).await {
+        tracing::error!(error = %error, "schedules are not kept: the waker could not start");
+    }
 }

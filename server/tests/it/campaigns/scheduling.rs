@@ -80,7 +80,7 @@ async fn each_time_fires_once_with_two_processes_that_tick_and_through_restarts(
         .await?;
         stop.cancel();
         for worker in workers {
-            worker.await??;
+            worker.await?;
         }
         plan_all(&world.context).await?;
     }
