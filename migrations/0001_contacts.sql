@@ -45,6 +45,28 @@ create table consent (
   primary key (address_id, channel_type, purpose)
 );
 
+-- Everything that was ever said, whoever wrote it down: a trigger keeps it, so that no writer can forget it.
+create table consent_history (
+  id           bigint generated always as identity primary key,
+  address_id   bigint not null references address on delete cascade,
+  channel_type text not null,
+  purpose      text not null,
+  opted_in     boolean not null,
+  source       text not null,
+  proof        text not null,
+  at           timestamptz not null,
+  recorded_at  timestamptz not null default clock_timestamp()
+);
+create index consent_history_by_address on consent_history (address_id, channel_type, purpose, at);
+
+create function keep_consent() returns trigger language plpgsql as $$
+begin
+  insert into consent_history (address_id, channel_type, purpose, opted_in, source, proof, at)
+  values (new.address_id, new.channel_type, new.purpose, new.opted_in, new.source, new.proof, new.at);
+  return null;
+end $$;
+create trigger consent_is_kept after insert or update on consent for each row execute function keep_consent();
+
 -- When a person last wrote to one of our channels: opens the provider's service window.
 create table service_window (
   address_id bigint not null references address on delete cascade,

@@ -4,7 +4,7 @@ create type channel_state as enum ('enabled', 'disabled', 'parked');
 
 create table channel (
   id                 int generated always as identity primary key,
-  slug               text not null unique,
+  slug               text not null,
   display_name       text not null default '',
   channel_type       text not null,
   service_identifier text not null,                            -- our own address on this channel: number, sender, mailbox
@@ -14,8 +14,11 @@ create table channel (
   in_flight          int check (in_flight between 1 and 10000),      -- open calls at once; null: the connector's default
   version            int not null default 1,
   created_at         timestamptz not null,
-  updated_at         timestamptz not null
+  updated_at         timestamptz not null,
+  deleted_at         timestamptz                               -- what went over it keeps its name
 );
+
+create unique index channel_slug on channel (slug) where deleted_at is null;
 
 create table channel_provider (
   id            int generated always as identity primary key,
@@ -36,17 +39,19 @@ create table channel_provider (
 
 create table template (
   id           bigint generated always as identity primary key,
-  slug         text not null unique,
+  slug         text not null,
   display_name text not null default '',
   description  text not null default '',
   latest       int not null default 0,                         -- number of the newest version
   version      int not null default 1,
   created_at   timestamptz not null,
-  updated_at   timestamptz not null
+  updated_at   timestamptz not null,
+  deleted_at   timestamptz                                     -- what is pinned to its versions goes on
 );
+create unique index template_slug on template (slug) where deleted_at is null;
 create table template_version (
   id          bigint generated always as identity primary key,
-  template_id bigint references template on delete set null,   -- null: its template was deleted; what is pinned to it goes on
+  template_id bigint not null references template on delete cascade,
   number      int not null,
   definition  jsonb not null,
   created_at  timestamptz not null,
@@ -55,17 +60,19 @@ create table template_version (
 
 create table policy (
   id           bigint generated always as identity primary key,
-  slug         text not null unique,
+  slug         text not null,
   display_name text not null default '',
   description  text not null default '',
   latest       int not null default 0,
   version      int not null default 1,
   created_at   timestamptz not null,
-  updated_at   timestamptz not null
+  updated_at   timestamptz not null,
+  deleted_at   timestamptz                                     -- what is pinned to its versions goes on
 );
+create unique index policy_slug on policy (slug) where deleted_at is null;
 create table policy_version (
   id         bigint generated always as identity primary key,
-  policy_id  bigint references policy on delete set null,      -- null: its policy was deleted
+  policy_id  bigint not null references policy on delete cascade,
   number     int not null,
   definition jsonb not null,
   created_at timestamptz not null,

@@ -26,6 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let encoded = compiler.encode_file_descriptor_set();
     fs::write(PathBuf::from(env::var("OUT_DIR")?).join("switchboard_descriptor.bin"), encoded)?;
 
-    tonic_prost_build::configure().compile_fds(compiler.file_descriptor_set())?;
+    // Ordered maps: equal messages have equal bytes, which fingerprints of requests rest on.
+    tonic_prost_build::configure().btree_map(".").compile_fds(compiler.file_descriptor_set())?;
     Ok(())
 }

@@ -118,5 +118,25 @@ wait_for() {
   done
 }
 
-# alive PID: does it run? A zombie does not.
-alive() { [ -n "$1" ] && [ -r "/proc/$1/stat" ] && ! grep -qs '^State:[[:space:]]*Z' "/proc/$1/status"; }
+# alive PID: does it run? A zombie does not, unless threads of it are still ending: until then its ports are taken.
+alive() {
+  local threads
+  [ -n "$1" ] && [ -r "/proc/$1/stat" ] || return 1
+  threads=("/proc/$1/task"/*)
+  ! grep -qs '^State:[[:space:]]*Z' "/proc/$1/status" || [ "${#threads[@]}" -gt 1 ]
+}
+
+# ended PID...: none of them is alive. Asked by id, since what else tells a process of ours vanishes before its ports do.
+ended() {
+  local pid
+  for pid in "$@"; do ! alive "$pid" || return 1; done
+}
+
+# end_by SIGNAL SECONDS PID...: sends the signal and waits for the end.
+end_by() {
+  local signal=$1 seconds=$2
+  shift 2
+  [ $# -gt 0 ] || return 0
+  kill "-$signal" "$@" 2>/dev/null || true
+  wait_for "$seconds" ended "$@"
+}

@@ -13,11 +13,11 @@ process_of() {
   alive "$pid" && grep -qzxsF "SWITCHBOARD_STARTED_BY=$PROCESSES/$1" "/proc/$pid/environ" && printf '%s\n' "$pid"
 }
 
-# start_process NAME COMMAND...: in the background, with a log of its own.
+# start_process NAME COMMAND...: in the background, with a log of its own; KEEP_LOG=yes goes on in the log of the run before.
 start_process() {
   local name=$1
   shift
-  : >"$PROCESSES/$name.log"
+  [ "${KEEP_LOG:-}" = yes ] || : >"$PROCESSES/$name.log"
   detached "$PROCESSES/$name.log" env "SWITCHBOARD_STARTED_BY=$PROCESSES/$name" "$@" >"$PROCESSES/$name.pid"
 }
 
@@ -28,11 +28,9 @@ stop_process() {
   local pid
   pid=$(process_of "$1") || return 0
   say "stopping $1"
-  kill -TERM "$pid" 2>/dev/null || true
-  wait_for 30 process_ended "$1" || {
+  end_by TERM 30 "$pid" || {
     say "$1 does not stop in 30 s: ending it"
-    kill -KILL "$pid" 2>/dev/null || true
-    wait_for 10 process_ended "$1"
+    end_by KILL 10 "$pid"
   }
   rm -f "$PROCESSES/$1.pid"
 }

@@ -2,7 +2,7 @@
 //!
 //! Consent belongs to an address, a channel type and a purpose. Two purposes have a meaning of their own: [`ALL`] stands for
 //! every purpose except [`SERVICE`], which is what a person asked for (the answer to a question, a complaint's number) and is
-//! stopped only by name. The words that are shipped stand in [`words`].
+//! stopped only by name. The words that are shipped: [`Words::shipped`].
 
 pub(crate) mod words;
 

@@ -12,19 +12,22 @@ mod codes;
 
 pub use codes::UnknownCode;
 
-pub mod backoff;
 pub mod address;
+pub mod campaign;
+pub mod backoff;
 pub mod channel;
 pub mod circuit;
 pub mod consent;
 pub mod delivery;
 pub mod fallback;
+pub mod filter;
 pub mod locale;
 pub mod mapping;
 pub mod message;
 pub mod notification;
-pub mod quiet_hours;
+pub mod pacing;
 pub mod phone;
+pub mod quiet_hours;
 pub mod schedule;
 pub mod slug;
 pub mod sms;

@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::sync::Notify;
 
-use crate::storage::Db;
+use crate::storage::{self, Db};
 
 /// The channel on which processes wake each other.
 pub const NOTIFY_CHANNEL: &str = "switchboard_wake";
@@ -39,7 +39,8 @@ pub enum Topic {
 }
 
 impl Topic {
-    const ALL: [Self; 9] = [
+    /// Every topic.
+    pub const ALL: [Self; 9] = [
         Self::Relay,
         Self::Fallback,
         Self::Receipts,
@@ -105,8 +106,7 @@ impl Wake {
     pub async fn carry(&self, topic: Topic, db: &Db) {
         loop {
             self.inner.elsewhere[topic as usize].notified().await;
-            let told = sqlx::query("select pg_notify($1, $2)").bind(NOTIFY_CHANNEL).bind(topic.name());
-            if let Err(error) = told.execute(db.pool()).await {
+            if let Err(error) = storage::wake::notify(db, NOTIFY_CHANNEL, topic.name()).await {
                 tracing::debug!(topic = topic.name(), error = %error, "a wake-up was not carried");
             }
             tokio::time::sleep(DEBOUNCE).await;

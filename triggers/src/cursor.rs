@@ -147,7 +147,11 @@ mod tests {
     #[test]
     fn a_cursor_survives_json() {
         let cursor = Cursor {
-            epoch: Epoch { system_identifier: "7710252697910447482".into(), timeline: "00000001".into(), generation: Uuid::nil() },
+            epoch: Epoch {
+                system_identifier: "7710252697910447482".into(),
+                timeline: "00000001".into(),
+                generation: Uuid::nil(),
+            },
             taken: "740:752:740,745".parse().unwrap(),
             inside: Some(Position { target: "760:760:".parse().unwrap(), after: 99 }),
         };

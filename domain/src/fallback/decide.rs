@@ -31,7 +31,9 @@ pub struct NotificationFacts {
     pub step: usize,
     /// The generation of its timer: raised whenever it goes to another step.
     pub generation: i32,
-    /// When the wait of the step ends, or its deferral. In the group's clock.
+    /// When the step's timer stands, if it has one. In the group's clock. A wait does not end before the step's `wait` is over
+    /// since its start, even where the timer stands earlier (DELIVERED counts from then on); a timer that stands later, after a
+    /// catch-up, is obeyed.
     pub due: Option<DateTime<Utc>>,
     /// Every delivery of it, of steps that were left too.
     pub deliveries: Vec<DeliveryFacts>,
@@ -168,7 +170,7 @@ fn current_step(policy: &Policy, facts: &NotificationFacts, now: Now) -> Decisio
     match stand(step, delivery) {
         Stand::Failed { reason, at_once: true } => leave(policy, facts, expired, reason),
         Stand::Failed { reason, at_once: false } | Stand::Waits { reason } => {
-            match facts.due.or_else(|| delivery.started.and_then(|s| s.checked_add_signed(step.wait))) {
+            match wait_end(step, facts, delivery) {
                 Some(due) if due <= now.group => leave(policy, facts, expired, reason),
                 Some(due) => Decision::KeepWaiting { until: next_look(step, delivery, due, now) },
                 // A failure that should wait, of which no wait was armed: nothing would ever end it.
@@ -177,6 +179,11 @@ fn current_step(policy: &Policy, facts: &NotificationFacts, now: Now) -> Decisio
             }
         }
     }
+}
+
+/// When the wait of the current step ends, if it runs.
+fn wait_end(step: &Step, facts: &NotificationFacts, delivery: &DeliveryFacts) -> Option<DateTime<Utc>> {
+    delivery.started.and_then(|started| started.checked_add_signed(step.wait)).max(facts.due)
 }
 
 /// How the current step's delivery stands.

@@ -6,7 +6,11 @@ use super::{
     facts::{AddressFacts, ChannelFact, ChannelFacts, RecipientFacts},
     policy::{Policy, QuietHours, Step, Target},
 };
-use crate::{channel::ChannelType, locale::Locale, notification::Reason};
+use crate::{
+    channel::ChannelType,
+    locale::Locale,
+    notification::{Event, Reason},
+};
 use chrono::{DateTime, TimeDelta, Utc};
 
 /// How long after its planning a notification is still deferred because the providers of every channel that it could use are
@@ -80,6 +84,24 @@ pub enum Then {
     },
     /// The notification is no longer valid.
     Expired,
+}
+
+impl Then {
+    /// What this does to the notification's state, with the reason to store; `None` while it goes on. `ever_sent` says
+    /// whether anything was ever put on the wire for it.
+    ///
+    /// Who stands on a call list has been given to a person: no step is left, so the notification is over, and a later answer
+    /// lifts it as it does any that is EXHAUSTED.
+    #[must_use]
+    pub fn ends(&self, ever_sent: bool) -> Option<(Event, Reason)> {
+        match self {
+            Self::Send(_) | Self::Defer { .. } => None,
+            Self::CallList { .. } => Some((Event::StepsUsedUp, Reason::OnCallList)),
+            Self::Exhausted { reason } if ever_sent => Some((Event::StepsUsedUp, *reason)),
+            Self::Exhausted { reason } => Some((Event::NothingApplies, *reason)),
+            Self::Expired => Some((Event::ValidityPassed, Reason::ValidityPassed)),
+        }
+    }
 }
 
 /// One delivery to queue.

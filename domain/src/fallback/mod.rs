@@ -2,7 +2,7 @@
 //!
 //! Read [`policy`] first (what a policy says), then [`enter()`] (which step can be sent, and how), [`decide()`] (what a timer or
 //! new evidence leads to), [`outcome`] and [`receipt`] (what one attempt, one receipt does to its delivery), [`answer`]
-//! (which notification an inbound message answers), [`wanted`] (the one question that claim, mark, requeue and repeat ask)
+//! (which notification an inbound message answers), [`wanted()`] (the one question that claim, mark, requeue and repeat ask)
 //! and [`catch_up()`] (silence during our own outage is not silence). Nothing here stores, waits or reads a clock.
 
 pub mod answer;

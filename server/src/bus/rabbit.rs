@@ -287,3 +287,23 @@ impl Backoff {
         Duration::from_millis(base / 2 + rand::random_range(0..=base / 2))
     }
 }
+
+/// How many messages lie in each dead-letter queue; declares the topology where it is not there yet.
+///
+/// # Errors
+/// When the broker cannot be reached or refuses.
+pub async fn dead_letters(url: &str) -> anyhow::Result<Vec<(String, u32)>> {
+    let properties = ConnectionProperties::default().with_connection_name("switchboard-doctor".into());
+    let connection = timeout(STEP, Connection::connect(url, properties)).await??;
+    let channel = timeout(STEP, connection.create_channel()).await??;
+    timeout(STEP, declare(&channel)).await??;
+    let mut counted = Vec::new();
+    for queue in Queue::all() {
+        let name = format!("{}.dead", queue.name());
+        let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        let declared = channel.queue_declare(name.as_str().into(), options, FieldTable::default()).await?;
+        counted.push((name, declared.message_count()));
+    }
+    let _ = timeout(STEP, connection.close(200, "done".into())).await;
+    Ok(counted)
+}

@@ -239,7 +239,7 @@ pub struct ReceiptFact {
 }
 
 /// A message from a person.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct InboundFact {
     /// The provider's id of the message: unique on its channel.
     pub provider_message_id: String,
@@ -262,7 +262,7 @@ pub struct InboundFact {
 }
 
 /// What a provider did on its own with an opt-out word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum ProviderOpt {
     /// It now refuses to send to this person.
     Out,

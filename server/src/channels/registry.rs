@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use domain::channel::ChannelType;
+use domain::{channel::ChannelType, delivery::AfterUnknown};
 
 use super::{
     Connector, kannel, meta,
@@ -20,8 +20,14 @@ pub type Build = fn(&ProviderSettings) -> Result<Arc<dyn Connector>, Vec<Setting
 pub struct ConnectorKind {
     /// The stable name, such as `twilio-sms`.
     pub name: &'static str,
+    /// What it is for, in a sentence.
+    pub description: &'static str,
     /// The medium that it serves.
     pub channel_type: ChannelType,
+    /// What it can do after an outcome that is not known; its connectors say the same in their traits.
+    pub after_unknown: AfterUnknown,
+    /// Whether it takes messages from people.
+    pub inbound: bool,
     /// The settings that it takes; any other is refused.
     pub settings: &'static [SettingSpec],
     /// Builds one from its settings.

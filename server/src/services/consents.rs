@@ -36,10 +36,6 @@ pub async fn said(
 ) -> Result<()> {
     let Some(change) = consent::change(intent, channel_type) else { return Ok(()) };
     let name = channel_type.as_str();
-    if !change.opted_out {
-        // START takes back every STOP, whatever purpose it named.
-        inbound::clear_refusals(conn, address_id, name).await?;
-    }
     inbound::set_consent(conn, address_id, name, &change.purpose, !change.opted_out, source, now).await?;
     Ok(())
 }

@@ -35,6 +35,8 @@ use crate::{
 
 /// How old the directory may be when it is used.
 const FRESH: Duration = Duration::from_secs(1);
+/// How long a read may take where an older directory could be served in its place.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// When a provider that cannot be built is looked at again, as far as steps ask.
 const BROKEN_FOR: TimeDelta = TimeDelta::minutes(1);
 
@@ -106,10 +108,10 @@ impl Directory {
         Self { inner: Arc::new(Inner { secrets, kept: Mutex::new(None), generation: AtomicU64::new(0) }) }
     }
 
-    /// The directory as it stands, at most a second old.
+    /// The directory as it stands, at most a second old; while Postgres cannot be reached, as it last stood.
     ///
     /// # Errors
-    /// What storage says, when it had to be read again.
+    /// What storage says, when it was never read.
     pub async fn snapshot(&self, db: &Db) -> Result<Arc<Snapshot>> {
         let mut kept = self.inner.kept.lock().await;
         let generation = self.inner.generation.load(Ordering::Acquire);
@@ -117,9 +119,15 @@ impl Directory {
             return Ok(Arc::clone(&kept.snapshot));
         }
         let read = Instant::now();
-        let rows = storage::directory::load(&mut *db.conn().await?).await?;
         let before = kept.as_ref().map(|k| Arc::clone(&k.snapshot));
-        let snapshot = Arc::new(self.build(rows, before.as_deref()));
+        let snapshot = match (load(db, before.is_some()).await, before) {
+            (Ok(rows), before) => Arc::new(self.build(rows, before.as_deref())),
+            (Err(error), Some(before)) if error.is_transient() => {
+                tracing::debug!(error = %error, "the channels are used as they last stood");
+                before
+            }
+            (Err(error), _) => return Err(error.into()),
+        };
         *kept = Some(Kept { snapshot: Arc::clone(&snapshot), read, generation });
         Ok(snapshot)
     }
@@ -156,6 +164,15 @@ impl Directory {
         };
         Snapshot { channels: rows.channels.into_iter().map(with_providers).collect(), read_at: rows.read_at }
     }
+}
+
+/// Reads the directory; not for long where there is an older one.
+async fn load(db: &Db, is_kept: bool) -> storage::Result<storage::directory::Directory> {
+    let reading = async { storage::directory::load(&mut *db.conn().await?).await };
+    if !is_kept {
+        return reading.await;
+    }
+    tokio::time::timeout(PATIENCE, reading).await.unwrap_or_else(|_| Err(storage::Error::no_answer()))
 }
 
 fn build(connector: &str, settings: &serde_json::Value, secrets: &Arc<dyn SecretSource>) -> Built {

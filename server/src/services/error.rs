@@ -112,13 +112,24 @@ pub enum Error {
     },
     /// The cursor lies before what is kept.
     #[error("the cursor is older than what is kept")]
-    CursorGone,
+    CursorGone {
+        /// The oldest position that one can follow from.
+        oldest_cursor: String,
+    },
     /// Something outside ours (a source database, a provider) refused; the words say what to mend.
     #[error("{message}")]
     Outside {
         /// The documented reason.
         reason: &'static str,
         /// What it said.
+        message: String,
+    },
+    /// An environment variable or file that settings name is not there.
+    #[error("{message}")]
+    SecretMissing {
+        /// The settings, separated by commas.
+        setting: String,
+        /// What is not there.
         message: String,
     },
     /// Storage failed.

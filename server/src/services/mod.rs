@@ -5,16 +5,42 @@ use std::sync::Arc;
 
 use crate::{clock::Clock, storage::Db, wake::Wake};
 
+pub mod asking;
+pub mod audiences;
+pub mod call_lists;
+pub mod calls;
+pub mod campaigns;
+pub mod channels;
 pub mod consents;
+pub mod contacts;
+pub mod conversations;
 pub mod deciding;
 pub mod directory;
 pub mod error;
+pub mod etag;
+pub mod events;
+pub mod firings;
+pub mod history;
+pub mod inbound;
+pub mod mailing;
+pub mod messages;
 pub mod notifications;
 pub mod outcomes;
+pub mod outgoing;
 pub mod planning;
 pub mod plans;
 pub mod policies;
+pub mod receipts;
+pub mod rendering;
+pub mod requests;
+pub mod schedules;
+pub mod sending;
+pub mod sources;
 pub mod templates;
+pub mod triggers;
+pub mod unsubscribe;
+pub mod webhooks;
+pub mod work;
 
 pub use error::{Error, Result, Violation};
 
@@ -50,4 +76,10 @@ pub struct Settings {
     pub default_country: Option<String>,
     /// When people are not to be disturbed, where a policy has no hours of its own.
     pub quiet_hours: Vec<domain::fallback::QuietRule>,
+    /// The words that change consent.
+    pub words: domain::consent::Words,
+    /// What is said when such a word was heard.
+    pub confirmations: domain::consent::Confirmations,
+    /// The secret of the links that end a subscription.
+    pub unsubscribe_key: unsubscribe::Key,
 }

@@ -69,8 +69,8 @@ pub async fn store(context: &Context, ended: &[Ended]) -> Result<Vec<Stored>> {
             results.push(Stored::Late);
             continue;
         };
-        let step = step_of(context, &mut tx, delivery).await?;
-        let decision = decide(&step, delivery, end, now);
+        let (step, at_least_once) = step_of(context, &mut tx, delivery).await?;
+        let decision = decide(&step, at_least_once, delivery, end, now);
         effects.note(delivery, &decision);
         results.push(match (decision.work, decision.requeue_after) {
             (Work::Queued, Some(after)) => Stored::Again(after),
@@ -95,18 +95,28 @@ pub async fn store(context: &Context, ended: &[Ended]) -> Result<Vec<Stored>> {
     Ok(results)
 }
 
-/// The step that a delivery carries out; a conversation's message has the rules of a step by itself.
-async fn step_of(context: &Context, conn: &mut Conn, delivery: &OpenDelivery) -> Result<Step> {
+/// The step that a delivery carries out, and whether its policy repeats calls whose end is not known; a conversation's message has
+/// the rules of a step by itself.
+///
+/// # Errors
+/// What storage says.
+pub async fn step_of(context: &Context, conn: &mut Conn, delivery: &OpenDelivery) -> Result<(Step, bool)> {
     if let Some(n) = &delivery.notification {
         let plan = context.plans.load(conn, n.plan_id).await?;
         if let Some(step) = plan.policy.steps.get(usize::try_from(delivery.step).unwrap_or_default()) {
-            return Ok(step.clone());
+            return Ok((step.clone(), plan.policy.at_least_once));
         }
     }
-    Ok(Step::to(Target::ChannelType(domain::channel::ChannelType::Sms)))
+    Ok((Step::to(Target::ChannelType(domain::channel::ChannelType::Sms)), false))
 }
 
-fn decide(step: &Step, delivery: &OpenDelivery, end: &Ended, now: DateTime<Utc>) -> OutcomeDecision {
+fn decide(
+    step: &Step,
+    at_least_once: bool,
+    delivery: &OpenDelivery,
+    end: &Ended,
+    now: DateTime<Utc>,
+) -> OutcomeDecision {
     let (outcome, refusal, retry_after) = read(&end.sent);
     let wanted = delivery.notification.as_ref().map_or(Ok(()), |n| {
         wanted_later(&WantedFacts {
@@ -132,7 +142,7 @@ fn decide(step: &Step, delivery: &OpenDelivery, end: &Ended, now: DateTime<Utc>)
             failures: u32::try_from(delivery.failures).unwrap_or_default(),
             wanted,
             after_unknown: end.after_unknown,
-            at_least_once: false,
+            at_least_once,
             started: delivery.started,
             jitter: rand::random(),
         },

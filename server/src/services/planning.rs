@@ -18,19 +18,17 @@ use domain::{
     },
     locale::Locale,
     notification::{Reason, State},
+    pacing::chunk_size,
     quiet_hours::Window,
 };
 use uuid::Uuid;
 
 use super::{Context, Result, directory::Snapshot, plans::PinnedPlan};
-use crate::{
-    storage::{
-        Conn,
-        dispatch::{self, NewChunk},
-        planning::{self, CallListEntryRow, DeliveryRow, TimerRow},
-        recipients::{self, RecipientRow},
-    },
-    workers::relay::chunk_size,
+use crate::storage::{
+    Conn,
+    planning::{self, CallListEntryRow, DeliveryRow, TimerRow},
+    queue::{self, NewChunk},
+    recipients::{self, RecipientRow},
 };
 
 /// How long a person's message keeps the provider's service window open.
@@ -134,9 +132,15 @@ impl Page {
     /// # Errors
     /// What storage says (a send group may have to be made).
     pub async fn place(&mut self, conn: &mut Conn, subject: &Subject) -> Result<Placed> {
-        let Some(recipient) = self.recipients.get(&subject.contact_id) else {
-            return Ok(ended(State::Skipped, subject.from_step, Reason::NoAddress));
-        };
+        match self.foresee(subject) {
+            Some(entered) => self.note(conn, subject, entered).await,
+            None => Ok(ended(State::Skipped, subject.from_step, Reason::NoAddress)),
+        }
+    }
+
+    /// What would happen to a subject now; nothing is noted. None for a contact that does not exist.
+    pub fn foresee(&mut self, subject: &Subject) -> Option<Entered> {
+        let recipient = self.recipients.get(&subject.contact_id)?;
         let recipient = recipient_facts(recipient, self.zone, &self.snapshot, &subject.variables);
         let now = self.now;
         let facts = self.channel_facts(&subject.plan);
@@ -149,8 +153,7 @@ impl Page {
             because: subject.because,
             now,
         };
-        let entered = enter(&subject.plan.policy, &recipient, facts, &entry);
-        self.note(conn, subject, entered).await
+        Some(enter(&subject.plan.policy, &recipient, facts, &entry))
     }
 
     /// Lets a notification begin later: pending, with a timer in the clock of its first step's group.
@@ -185,7 +188,7 @@ impl Page {
             }));
         }
         if !chunks.is_empty() {
-            dispatch::enqueue(conn, &chunks).await?;
+            queue::enqueue(conn, &chunks).await?;
         }
         if !self.timers.is_empty() {
             planning::arm_timers(conn, &self.timers).await?;
@@ -215,7 +218,6 @@ impl Page {
                 self.deliveries.push(DeliveryRow {
                     id,
                     notification_id: subject.id,
-                    campaign_id: subject.campaign_id,
                     step,
                     send_group_id: Some(group),
                     channel_id: Some(send.channel),
@@ -260,7 +262,6 @@ impl Page {
             self.deliveries.push(DeliveryRow {
                 id: Uuid::now_v7(),
                 notification_id: subject.id,
-                campaign_id: subject.campaign_id,
                 step: index(skip.step),
                 send_group_id: None,
                 channel_id: skip.channel,
@@ -318,7 +319,7 @@ fn ended(state: State, step: i16, reason: Reason) -> Placed {
 }
 
 /// A policy's own quiet hours hold on every channel type, for every purpose.
-fn quiet_rules(window: Window) -> Vec<QuietRule> {
+pub(super) fn quiet_rules(window: Window) -> Vec<QuietRule> {
     let rule = |&channel_type| QuietRule { channel_type, purpose: consent::ALL.to_owned(), window };
     ChannelType::ALL.iter().map(rule).collect()
 }
@@ -328,7 +329,13 @@ fn index(step: usize) -> i16 {
     i16::try_from(step).unwrap_or(i16::MAX)
 }
 
-fn recipient_facts(row: &RecipientRow, zone: Tz, snapshot: &Snapshot, variables: &serde_json::Value) -> RecipientFacts {
+/// What steps ask of a contact.
+pub(super) fn recipient_facts(
+    row: &RecipientRow,
+    zone: Tz,
+    snapshot: &Snapshot,
+    variables: &serde_json::Value,
+) -> RecipientFacts {
     let whatsapp =
         |channel: i32| snapshot.channel(channel).is_some_and(|c| c.row.channel_type == ChannelType::Whatsapp);
     RecipientFacts {

@@ -1,9 +1,10 @@
 //! Conversations and their messages: at most one open conversation for a contact, and a gapless order inside each.
 
 use chrono::{DateTime, Utc};
+use domain::channel::Address;
 use uuid::Uuid;
 
-use super::{Conn, Result};
+use super::{Conn, Result, dispatch::Claimed};
 
 /// Finds the open conversation of a contact and locks it, or opens one under `id`. Says which, and whether it is new.
 ///
@@ -150,4 +151,92 @@ pub async fn deliver(
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// The value of an address.
+///
+/// # Errors
+/// What storage says.
+pub async fn address_value(conn: &mut Conn, address_id: i64) -> Result<String> {
+    Ok(sqlx::query_scalar!("select value from address where id = $1", address_id).fetch_one(conn).await?)
+}
+
+/// The message of a conversation that a delivery carried.
+///
+/// # Errors
+/// What storage says.
+pub async fn message_of_delivery(conn: &mut Conn, delivery_id: Uuid) -> Result<Option<Uuid>> {
+    let id = sqlx::query_scalar!("select id from message where delivery_id = $1 and outbound", delivery_id)
+        .fetch_optional(conn)
+        .await?;
+    Ok(id)
+}
+
+/// A delivery of a notification that was put on the wire.
+#[derive(Debug, Clone)]
+pub struct Sent {
+    /// The delivery, with what renders it again.
+    pub claimed: Claimed,
+    /// The provider's id of its last accepted attempt.
+    pub provider_message_id: Option<String>,
+    /// When its last attempt began.
+    pub started_at: Option<DateTime<Utc>>,
+}
+
+/// What a notification's delivery said, where it is not in a conversation yet.
+///
+/// # Errors
+/// What storage says.
+pub async fn sent(conn: &mut Conn, delivery_id: Uuid) -> Result<Option<Sent>> {
+    let row = sqlx::query!(
+        r#"select d.id as "id!", d.notification_id as "notification_id!", d.step as "step!", d.channel_id as "channel_id!",
+                  a.id as "address_id!", a.kind::text as "kind!", a.value as "value!", n.purpose as "purpose!",
+                  n.plan_id as "plan_id!", n.variables as "variables!", k.locale as "locale!",
+                  d.attempt_started_at as "started_at?",
+                  (select t.provider_message_id from attempt t where t.delivery_id = d.id and t.provider_message_id is not null
+                    order by t.n desc limit 1) as "provider_message_id?"
+             from delivery d join notification n on n.id = d.notification_id join contact k on k.id = n.contact_id
+             join address a on a.id = d.address_id
+            where d.id = $1 and not exists (select from message m where m.delivery_id = d.id and m.outbound)"#,
+        delivery_id
+    )
+    .fetch_optional(conn)
+    .await?;
+    row.map(|r| {
+        Ok(Sent {
+            claimed: Claimed {
+                delivery_id: r.id,
+                notification_id: Some(r.notification_id),
+                step: r.step,
+                generation: 0,
+                channel_id: r.channel_id,
+                address_id: r.address_id,
+                to: Address { kind: r.kind.parse()?, value: r.value },
+                purpose: r.purpose,
+                content: None,
+                plan_id: Some(r.plan_id),
+                variables: r.variables,
+                locale: r.locale,
+                attempts: 0,
+                failures: 0,
+                throttles: 0,
+                last_inbound_at: None,
+                valid_until: None,
+            },
+            provider_message_id: r.provider_message_id,
+            started_at: r.started_at,
+        })
+    })
+    .transpose()
+}
+
+/// What a delivery said, as it stands in its conversation.
+///
+/// # Errors
+/// What storage says.
+pub async fn content_of_delivery(conn: &mut Conn, delivery_id: Uuid) -> Result<Option<serde_json::Value>> {
+    let content = sqlx::query_scalar!("select content from message where delivery_id = $1 and outbound", delivery_id)
+        .fetch_optional(conn)
+        .await?;
+    Ok(content)
 }

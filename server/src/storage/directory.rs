@@ -71,7 +71,7 @@ pub async fn load(conn: &mut Conn) -> Result<Directory> {
     let read_at = sqlx::query_scalar!(r#"select clock_timestamp() as "now!""#).fetch_one(&mut *conn).await?;
     let rows = sqlx::query!(
         r#"select id, slug, channel_type, service_identifier, state::text as "state!", state_reason, rate_per_second, in_flight
-             from channel order by slug"#
+             from channel where deleted_at is null order by slug"#
     )
     .fetch_all(&mut *conn)
     .await?;
@@ -91,7 +91,9 @@ pub async fn load(conn: &mut Conn) -> Result<Directory> {
     let providers = sqlx::query_as!(
         ProviderRow,
         r#"select id, channel_id, name, connector, settings, enabled, rate_per_second, in_flight, timeout_ms, open_until
-             from channel_provider order by channel_id, position, id"#
+             from channel_provider p
+            where exists (select from channel c where c.id = p.channel_id and c.deleted_at is null)
+            order by channel_id, position, id"#
     )
     .fetch_all(conn)
     .await?;

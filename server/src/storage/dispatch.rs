@@ -1,218 +1,14 @@
-//! The chunk's row: queue, claim and lease in one. Statements of the relay, the claim, the mark, and the end of a chunk.
+//! The chunk's row: queue, claim and lease in one. Statements of the claim, the mark, the end of a chunk, and the sweep; those of the
+//! relay, which come before, are in [`super::queue`].
 //!
 //! `docs/ARCHITECTURE.md` tells the protocol; every statement here is one of its sentences. None of them reads past a paused
 //! group, and none touches a delivery that another transaction decides about without its row's lock.
 
-use std::collections::HashMap;
-
 use chrono::{DateTime, Utc};
-use domain::channel::{Address, ChannelType, Lane};
+use domain::channel::Address;
 use uuid::Uuid;
 
 use super::{Conn, Result};
-
-/// A chunk to be queued: deliveries of one send group.
-#[derive(Debug, Clone)]
-pub struct NewChunk {
-    /// The medium.
-    pub channel_type: String,
-    /// The lane.
-    pub lane: Lane,
-    /// The group that is paused, weighed and paced.
-    pub send_group_id: i64,
-    /// One delivery, or up to 100 in the bulk lane.
-    pub delivery_ids: Vec<Uuid>,
-    /// How long the chunk waits before it may be published, by machine time: back-off. Zero: at once.
-    pub delay_secs: f64,
-}
-
-/// Queues chunks.
-///
-/// # Errors
-/// What storage says.
-pub async fn enqueue(conn: &mut Conn, chunks: &[NewChunk]) -> Result<()> {
-    // Postgres has no arrays of arrays of unequal length: each chunk travels as one JSON document.
-    let rows: Vec<serde_json::Value> = chunks
-        .iter()
-        .map(|c| {
-            serde_json::json!({
-                "channel_type": c.channel_type, "lane": c.lane, "send_group_id": c.send_group_id,
-                "delivery_ids": c.delivery_ids, "delay": c.delay_secs,
-            })
-        })
-        .collect();
-    sqlx::query!(
-        r#"insert into dispatch (channel_type, lane, send_group_id, delivery_ids, not_before)
-           select c.channel_type, c.lane::lane, c.send_group_id, c.delivery_ids,
-                  case when c.delay > 0 then clock_timestamp() + make_interval(secs => c.delay) else '-infinity' end
-             from jsonb_to_recordset($1) as c(channel_type text, lane text, send_group_id bigint, delivery_ids uuid[],
-                                              delay double precision)"#,
-        serde_json::Value::Array(rows)
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
-/// What waits in one group, for the relay to weigh.
-#[derive(Debug, Clone)]
-pub struct WaitingGroup {
-    /// The group.
-    pub send_group_id: i64,
-    /// Its channel.
-    pub channel_id: i32,
-    /// Its medium.
-    pub channel_type: ChannelType,
-    /// Its lane.
-    pub lane: Lane,
-    /// Its share among the groups of its channel.
-    pub weight: i32,
-}
-
-/// The running groups that have a chunk which may go now.
-///
-/// # Errors
-/// What storage says.
-pub async fn waiting_groups(conn: &mut Conn, now: DateTime<Utc>) -> Result<Vec<WaitingGroup>> {
-    let rows = sqlx::query!(
-        r#"select g.id, g.channel_id, g.channel_type, g.lane::text as "lane!", g.weight
-             from send_group g
-            where g.running and g.not_before <= $1
-              and exists (select from dispatch d
-                           where d.channel_type = g.channel_type and d.lane = g.lane and d.send_group_id = g.id
-                             and d.published_at is null and d.not_before <= clock_timestamp())
-            order by g.id"#,
-        now
-    )
-    .fetch_all(conn)
-    .await?;
-    rows.into_iter()
-        .map(|r| {
-            Ok(WaitingGroup {
-                send_group_id: r.id,
-                channel_id: r.channel_id,
-                channel_type: r.channel_type.parse()?,
-                lane: r.lane.parse()?,
-                weight: r.weight,
-            })
-        })
-        .collect()
-}
-
-/// How long until the earliest chunk that waits for its back-off may go, in seconds of machine time.
-///
-/// # Errors
-/// What storage says.
-pub async fn next_waiting_secs(conn: &mut Conn) -> Result<Option<f64>> {
-    let secs = sqlx::query_scalar!(
-        r#"select extract(epoch from min(x.not_before) - clock_timestamp())::double precision
-             from send_group g cross join lateral (
-                  select d.not_before from dispatch d
-                   where d.channel_type = g.channel_type and d.lane = g.lane and d.send_group_id = g.id
-                     and d.published_at is null and d.not_before > clock_timestamp()
-                   order by d.not_before limit 1) x
-            where g.running"#
-    )
-    .fetch_one(conn)
-    .await?;
-    Ok(secs)
-}
-
-/// Deliveries that are on the bus or at a worker, by channel and lane.
-///
-/// # Errors
-/// What storage says.
-pub async fn outstanding(conn: &mut Conn) -> Result<HashMap<(i32, Lane), i64>> {
-    let rows = sqlx::query!(
-        r#"select g.channel_id, g.lane::text as "lane!", sum(cardinality(d.delivery_ids))::bigint as "n!"
-             from dispatch d join send_group g on g.id = d.send_group_id
-            where d.published_at is not null and d.lease_until > '-infinity'
-            group by g.channel_id, g.lane"#
-    )
-    .fetch_all(conn)
-    .await?;
-    rows.into_iter().map(|r| Ok(((r.channel_id, r.lane.parse()?), r.n))).collect()
-}
-
-/// A chunk that was leased to the bus.
-#[derive(Debug, Clone)]
-pub struct Granted {
-    /// The chunk.
-    pub chunk: i64,
-    /// Its group.
-    pub send_group_id: i64,
-    /// Deliveries in it.
-    pub size: i32,
-}
-
-/// Leases up to `k` chunks of each group to the bus: first the row, then the message, so that a publish that is lost is
-/// repaired by the lease.
-///
-/// # Errors
-/// What storage says.
-pub async fn grant(
-    conn: &mut Conn,
-    channel_type: &str,
-    lane: Lane,
-    groups: &[i64],
-    counts: &[i32],
-    lease_secs: f64,
-) -> Result<Vec<Granted>> {
-    let rows = sqlx::query_as!(
-        Granted,
-        r#"with want as (select w.send_group_id, w.k from unnest($1::bigint[], $2::int[]) w(send_group_id, k)),
-           p as (select x.id from want w cross join lateral (
-                   select d.id from dispatch d
-                    where d.channel_type = $3 and d.lane = $4::text::lane and d.send_group_id = w.send_group_id
-                      and d.published_at is null and d.not_before <= clock_timestamp()
-                    order by d.not_before, d.id limit w.k for update skip locked) x)
-           update dispatch d
-              set published_at = clock_timestamp(), lease_until = clock_timestamp() + make_interval(secs => $5)
-             from p where d.id = p.id
-           returning d.id as chunk, d.send_group_id, cardinality(d.delivery_ids) as "size!""#,
-        groups,
-        counts,
-        channel_type,
-        lane.as_str(),
-        lease_secs
-    )
-    .fetch_all(conn)
-    .await?;
-    Ok(rows)
-}
-
-/// Takes back chunks whose publish the bus refused, or that were published on a connection that is gone and nobody claimed.
-///
-/// # Errors
-/// What storage says.
-pub async fn take_back(conn: &mut Conn, chunks: &[i64]) -> Result<u64> {
-    let done = sqlx::query!(
-        r#"with l as (select id from dispatch where id = any($1) and published_at is not null and token is null
-                       order by id for update)
-           update dispatch d set published_at = null, lease_until = null from l where d.id = l.id"#,
-        chunks
-    )
-    .execute(conn)
-    .await?;
-    Ok(done.rows_affected())
-}
-
-/// Takes back every chunk that was published and is not claimed: the connection to the broker is new, and a queue that was
-/// lost or wiped repairs itself at once.
-///
-/// # Errors
-/// What storage says.
-pub async fn take_back_unclaimed(conn: &mut Conn) -> Result<u64> {
-    let done = sqlx::query!(
-        r#"with l as (select id from dispatch
-                       where published_at is not null and token is null and lease_until > '-infinity'
-                       order by id for update)
-           update dispatch d set published_at = null, lease_until = null from l where d.id = l.id"#
-    )
-    .execute(conn)
-    .await?;
-    Ok(done.rows_affected())
-}
 
 /// One delivery of a claimed chunk, with all that is needed to send it.
 #[derive(Debug, Clone)]
@@ -227,8 +23,12 @@ pub struct Claimed {
     pub generation: i32,
     /// The channel.
     pub channel_id: i32,
+    /// The key of the address.
+    pub address_id: i64,
     /// Where to.
     pub to: Address,
+    /// Why one writes.
+    pub purpose: String,
     /// The content, where it is a conversation's message.
     pub content: Option<serde_json::Value>,
     /// The pinned plan that renders it, where it is a notification's.
@@ -261,10 +61,11 @@ pub async fn claim(conn: &mut Conn, chunk: i64, token: Uuid, lease_secs: f64) ->
               where id = $1 and published_at is not null and (token is null or lease_until < clock_timestamp())
                 and exists (select from send_group g where g.id = send_group_id and g.running)
              returning delivery_ids)
-           select d.id, d.notification_id, d.step, d.channel_id as "channel_id!", a.kind::text as "kind!",
-                  a.value as "value!", m.content as "content?", n.plan_id as "plan_id?",
-                  n.variables as "variables?", k.locale as "locale?", n.generation as "generation?", d.attempts, d.failures,
-                  d.throttles, w.last_inbound_at as "last_inbound_at?", d.valid_until
+           select d.id as "id!", d.notification_id as "notification_id?", d.step as "step!", d.channel_id as "channel_id!",
+                  a.id as "address_id!", a.kind::text as "kind!", a.value as "value!", n.purpose as "purpose?", m.content as "content?", n.plan_id as "plan_id?",
+                  n.variables as "variables?", k.locale as "locale?", n.generation as "generation?",
+                  d.attempts as "attempts!", d.failures as "failures!", d.throttles as "throttles!",
+                  w.last_inbound_at as "last_inbound_at?", d.valid_until as "valid_until?"
              from c cross join unnest(c.delivery_ids) i(id)
              join delivery d on d.id = i.id
              join address a on a.id = d.address_id
@@ -287,7 +88,9 @@ pub async fn claim(conn: &mut Conn, chunk: i64, token: Uuid, lease_secs: f64) ->
                 step: r.step,
                 generation: r.generation.unwrap_or_default(),
                 channel_id: r.channel_id,
+                address_id: r.address_id,
                 to: Address { kind: r.kind.parse()?, value: r.value },
+                purpose: r.purpose.unwrap_or_else(|| domain::consent::SERVICE.to_owned()),
                 content: r.content,
                 plan_id: r.plan_id,
                 variables: r.variables.unwrap_or_default(),
@@ -409,87 +212,4 @@ pub enum Finished {
     GivenBack,
     /// Something is still on the wire, or the claim was lost: the sweep will see to it.
     LeftToSweep,
-}
-
-/// A marked attempt whose lease is over: its outcome will never be known from its worker.
-#[derive(Debug, Clone)]
-pub struct LostAttempt {
-    /// The delivery.
-    pub delivery_id: Uuid,
-    /// The token under which its outcome is written.
-    pub token: Uuid,
-    /// Its attempt.
-    pub attempt: i16,
-    /// Its channel.
-    pub channel_id: i32,
-    /// The provider that was called.
-    pub provider_id: i32,
-    /// Its step.
-    pub step: i16,
-    /// Temporary refusals so far.
-    pub failures: i16,
-    /// Throttled attempts so far.
-    pub throttles: i16,
-    /// Its notification.
-    pub notification_id: Option<Uuid>,
-    /// The generation of the notification's timers.
-    pub generation: i32,
-    /// The plan of the notification.
-    pub plan_id: Option<i64>,
-}
-
-/// Chunks whose lease is over, and the marked attempts in them whose own lease is over too.
-///
-/// # Errors
-/// What storage says.
-pub async fn lost(conn: &mut Conn, limit: i64) -> Result<(Vec<i64>, Vec<LostAttempt>)> {
-    let chunks = sqlx::query_scalar!(
-        "select id from dispatch where published_at is not null and lease_until < clock_timestamp() order by lease_until limit $1",
-        limit
-    )
-    .fetch_all(&mut *conn)
-    .await?;
-    if chunks.is_empty() {
-        return Ok((chunks, Vec::new()));
-    }
-    let attempts = sqlx::query_as!(
-        LostAttempt,
-        r#"select d.id as delivery_id, d.token as "token!", d.attempts as attempt, d.channel_id as "channel_id!",
-                  d.provider_id as "provider_id!", d.step, d.failures, d.throttles, d.notification_id,
-                  coalesce(n.generation, 0) as "generation!", n.plan_id as "plan_id?"
-             from unnest($1::bigint[]) c(id) join dispatch x on x.id = c.id cross join unnest(x.delivery_ids) i(id)
-             join delivery d on d.id = i.id left join notification n on n.id = d.notification_id
-            where d.work = 'sending' and d.lease_until < clock_timestamp()"#,
-        &chunks
-    )
-    .fetch_all(conn)
-    .await?;
-    Ok((chunks, attempts))
-}
-
-/// Ends or gives back chunks whose lease is over, after their lost attempts were written. A claim that ended without its
-/// outcomes counts; those that lost `max_tries` come back, with what is still queued in them, to be failed.
-///
-/// # Errors
-/// What storage says.
-pub async fn sweep(conn: &mut Conn, chunks: &[i64], max_tries: i16) -> Result<Vec<Uuid>> {
-    let rows = sqlx::query!(
-        r#"with k as (select id, delivery_ids, token from dispatch
-                       where id = any($1) and published_at is not null and lease_until < clock_timestamp()
-                       order by id for update skip locked),
-           s as (select k.id, k.token is not null as claimed, bool_or(x.work = 'sending') as sending,
-                        coalesce(array_agg(x.id) filter (where x.work = 'queued'), '{}') as queued
-                   from k cross join unnest(k.delivery_ids) i(id) join delivery x on x.id = i.id group by k.id, k.token),
-           gone as (delete from dispatch d using s where d.id = s.id and not s.sending and cardinality(s.queued) = 0),
-           back as (update dispatch d set published_at = null, token = null, lease_until = null,
-                           tries = d.tries + case when s.claimed then 1 else 0 end
-                      from s where d.id = s.id and not s.sending and cardinality(s.queued) > 0
-                    returning d.tries, s.queued)
-           select unnest(queued) as "id!" from back where tries >= $2"#,
-        chunks,
-        max_tries
-    )
-    .fetch_all(conn)
-    .await?;
-    Ok(rows.into_iter().map(|r| r.id).collect())
 }

@@ -210,9 +210,11 @@ pub async fn candidates(conn: &mut Conn, addresses: &[i64]) -> Result<Vec<Candid
         CandidateRow,
         r#"select n.id as notification_id, n.state::text as "state!", n.step, n.campaign_id, n.plan_id,
                   x.attempt_started_at as "marked_at!", x.id as "delivery_id!", x.step as "delivery_step!"
-             from (select d.id, d.notification_id, d.step, d.attempt_started_at from delivery d
-                    where d.address_id = any($1) and d.attempts > 0 and d.notification_id is not null
-                    order by d.id desc limit 50) x
+             from (select l.* from unnest($1::bigint[]) a(id) cross join lateral (
+                     select d.id, d.notification_id, d.step, d.attempt_started_at from delivery d
+                      where d.address_id = a.id and d.attempts > 0 and d.notification_id is not null
+                      order by d.id desc limit 50) l
+                    order by l.id desc limit 50) x
              join notification n on n.id = x.notification_id
             order by x.attempt_started_at desc"#,
         addresses
@@ -271,17 +273,30 @@ pub async fn set_consent(
     Ok(())
 }
 
-/// Forgets the refusals of an address on a channel type: START takes back every STOP.
+/// Gathers addresses under a contact, behind those that it has.
 ///
 /// # Errors
 /// What storage says.
-pub async fn clear_refusals(conn: &mut Conn, address_id: i64, channel_type: &str) -> Result<()> {
+pub async fn gather_addresses(conn: &mut Conn, contact_id: i64, addresses: &[i64]) -> Result<()> {
     sqlx::query!(
-        "delete from consent where address_id = $1 and channel_type = $2 and not opted_in",
-        address_id,
-        channel_type
+        r#"insert into contact_address (contact_id, address_id, position)
+           select $1, x.id, (select coalesce(max(position), 0) + 1 from contact_address where contact_id = $1)::smallint
+             from unnest($2::bigint[]) x(id)
+            where not exists (select from contact_address c where c.address_id = x.id)
+           on conflict do nothing"#,
+        contact_id,
+        addresses
     )
     .execute(conn)
     .await?;
+    Ok(())
+}
+
+/// Locks a contact: the first lock of whoever decides about what belongs to it.
+///
+/// # Errors
+/// What storage says.
+pub async fn lock_contact(conn: &mut Conn, contact_id: i64) -> Result<()> {
+    sqlx::query!("select id from contact where id = $1 for update", contact_id).fetch_optional(conn).await?;
     Ok(())
 }

@@ -51,7 +51,6 @@ pub struct OutcomeRow {
 ///
 /// # Errors
 /// What storage says.
-#[expect(clippy::too_many_lines, reason = "one statement with a column for each fact")]
 pub async fn store(conn: &mut Conn, rows: &[OutcomeRow], now: DateTime<Utc>) -> Result<Vec<(Uuid, bool)>> {
     let ids: Vec<Uuid> = rows.iter().map(|r| r.delivery_id).collect();
     let tokens: Vec<Uuid> = rows.iter().map(|r| r.token).collect();
@@ -300,18 +299,22 @@ pub async fn keep_as_evidence(conn: &mut Conn, rows: &[&OutcomeRow]) -> Result<(
     Ok(())
 }
 
-/// Makes the steps of notifications due at once: something was found that only fallback may decide (validity is over).
+/// Makes the steps of queued deliveries due at once whose validity is over: only fallback may say what follows.
 ///
 /// # Errors
 /// What storage says.
-pub async fn make_due(conn: &mut Conn, notifications: &[Uuid]) -> Result<()> {
+pub async fn make_due_if_invalid(conn: &mut Conn, deliveries: &[Uuid], now: DateTime<Utc>) -> Result<()> {
     sqlx::query!(
         r#"insert into timer (owner, kind, send_group_id, due_at, generation)
            select n.id, 'step', d.send_group_id, 'epoch'::timestamptz, n.generation
-             from notification n join delivery d on d.notification_id = n.id and d.step = n.step
-            where n.id = any($1) and n.state = 'waiting' and d.send_group_id is not null order by n.id
-           on conflict (owner, kind) do update set due_at = 'epoch'::timestamptz, generation = excluded.generation"#,
-        notifications
+             from delivery d
+            cross join lateral (select y.id, y.state, y.step, y.generation from notification y
+                                 where y.id = d.notification_id offset 0) n
+            where d.id = any($1) and d.work = 'queued' and d.valid_until <= $2 and n.state = 'waiting' and n.step = d.step
+            order by n.id
+           on conflict (owner, kind) do update set due_at = excluded.due_at, generation = excluded.generation"#,
+        deliveries,
+        now
     )
     .execute(conn)
     .await?;

@@ -105,7 +105,7 @@ pub async fn take(conn: &mut Conn, limit: i64) -> Result<(Vec<Taken>, bool)> {
                       for update skip locked)
            select i.id, coalesce(r.delivery_id, i.delivery_id) as delivery_id, coalesce(r.n, i.n) as n,
                   i.evidence::text as "evidence!", i.failure_class, i.failure_code, i.provider_time, i.received_at, i.body_id,
-                  exists (select from delivery d where d.id = coalesce(r.delivery_id, i.delivery_id)) as "known!"
+                  (select d.id from delivery d where d.id = coalesce(r.delivery_id, i.delivery_id)) is not null as "known!"
              from b join receipt_inbox i on i.id = b.id
              left join provider_ref r on r.provider_id = i.provider_id and r.provider_message_id = i.provider_message_id
             order by i.id"#,
@@ -258,4 +258,22 @@ pub async fn lift(conn: &mut Conn, lifts: &[Lift], now: DateTime<Utc>) -> Result
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// Notes that the waits of deliveries began now, in their groups' clocks: a receipt came before the outcome was stored. Says the
+/// groups.
+///
+/// # Errors
+/// What storage says.
+pub async fn start_waits(conn: &mut Conn, deliveries: &[Uuid], now: DateTime<Utc>) -> Result<Vec<(Uuid, i64)>> {
+    let rows = sqlx::query!(
+        r#"update delivery d set first_sent_at = coalesce(d.first_sent_at, $2::timestamptz - g.clock_shift)
+             from send_group g where d.id = any($1) and g.id = d.send_group_id
+           returning d.id, g.id as "send_group_id!""#,
+        deliveries,
+        now
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|r| (r.id, r.send_group_id)).collect())
 }

@@ -6,7 +6,10 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use domain::channel::Lane;
+use domain::{
+    channel::Lane,
+    pacing::{AHEAD_SECS, chunk_size},
+};
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -14,8 +17,8 @@ use crate::{
     bus::{Queue, SharedBus, Ticket},
     services::Context,
     storage::{
-        dispatch::{self, WaitingGroup},
         leader::Leadership,
+        queue::{self, WaitingGroup},
     },
     wake::Topic,
 };
@@ -24,8 +27,6 @@ use crate::{
 const LEADER: i32 = 1;
 /// How long a published chunk may wait to be claimed before it is given back.
 const BUS_LEASE_SECS: f64 = 60.0;
-/// Seconds of work that may be outstanding on a channel with a rate.
-const AHEAD_SECS: f64 = 3.0;
 /// Deliveries that may be outstanding on a channel without a rate, by lane.
 const AHEAD_FREE: f64 = 5_000.0;
 /// The share of a channel's rate that bulk leaves to interactive.
@@ -105,7 +106,7 @@ impl Relay {
         generation: &mut watch::Receiver<u64>,
     ) -> anyhow::Result<()> {
         if generation.has_changed().unwrap_or(false) && *generation.borrow_and_update() > 0 {
-            let taken_back = dispatch::take_back_unclaimed(leadership.conn()).await?;
+            let taken_back = queue::take_back_unclaimed(leadership.conn()).await?;
             if taken_back > 0 {
                 tracing::info!(chunks = taken_back, "published chunks that nobody claimed are published again");
             }
@@ -115,12 +116,12 @@ impl Relay {
 
     /// One pass over what waits. Says how long to sleep.
     async fn pass(&mut self, leadership: &mut Leadership) -> anyhow::Result<Duration> {
-        let groups = dispatch::waiting_groups(leadership.conn(), self.context.clock.now()).await?;
+        let groups = queue::waiting_groups(leadership.conn(), self.context.clock.now()).await?;
         if groups.is_empty() {
-            let next = dispatch::next_waiting_secs(leadership.conn()).await?;
+            let next = queue::next_waiting_secs(leadership.conn()).await?;
             return Ok(next.map_or(SCAN, |secs| Duration::from_secs_f64(secs.clamp(0.001, SCAN.as_secs_f64()))));
         }
-        let outstanding = dispatch::outstanding(leadership.conn()).await?;
+        let outstanding = queue::outstanding(leadership.conn()).await?;
         let mut by_queue: HashMap<(Lane, i32), Vec<WaitingGroup>> = HashMap::new();
         for group in groups {
             by_queue.entry((group.lane, group.channel_id)).or_default().push(group);
@@ -158,8 +159,7 @@ impl Relay {
         groups.rotate_left(turn);
         let (ids, counts) = shares(&groups, allowance, chunk_size(lane, rate));
         let chunks =
-            dispatch::grant(leadership.conn(), queue.channel_type.as_str(), lane, &ids, &counts, BUS_LEASE_SECS)
-                .await?;
+            queue::grant(leadership.conn(), queue.channel_type.as_str(), lane, &ids, &counts, BUS_LEASE_SECS).await?;
         let deliveries: i64 = chunks.iter().map(|c| i64::from(c.size)).sum();
         if let Some(bucket) = self.buckets.get_mut(&channel_id) {
             bucket.tokens -= f64::from(i32::try_from(deliveries).unwrap_or(i32::MAX));
@@ -170,7 +170,7 @@ impl Relay {
             tickets.iter().zip(&taken).filter(|(_, taken)| !**taken).map(|(ticket, _)| ticket.chunk).collect();
         if !refused.is_empty() {
             tracing::warn!(queue = %queue.name(), chunks = refused.len(), "the bus refused chunks; they wait in Postgres");
-            dispatch::take_back(leadership.conn(), &refused).await?;
+            queue::take_back(leadership.conn(), &refused).await?;
             return Ok(0);
         }
         Ok(deliveries)
@@ -188,18 +188,6 @@ impl Relay {
             Lane::Bulk => (rate * INTERACTIVE_SHARE).min(tokens * INTERACTIVE_SHARE),
         };
         (tokens - kept).min((rate * AHEAD_SECS).max(1.0) - outstanding)
-    }
-}
-
-/// How many deliveries a bulk chunk on a channel of this rate carries: a few seconds of work, so that no chunk outlives its
-/// lease; one in the interactive lane.
-#[must_use]
-pub fn chunk_size(lane: Lane, rate: Option<f64>) -> usize {
-    match (lane, rate) {
-        (Lane::Interactive, _) => 1,
-        (Lane::Bulk, None) => 50,
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 1..=50")]
-        (Lane::Bulk, Some(rate)) => (rate * AHEAD_SECS / 2.0).clamp(1.0, 50.0) as usize,
     }
 }
 
@@ -246,16 +234,9 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_channel_gets_small_chunks() {
-        assert_eq!(chunk_size(Lane::Bulk, Some(1.0)), 1);
-        assert_eq!(chunk_size(Lane::Bulk, Some(20.0)), 30);
-        assert_eq!(chunk_size(Lane::Interactive, None), 1);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_bucket_never_holds_more_than_a_second_of_rate() {
-        let mut bucket = Bucket { tokens: 0.0, filled: Instant::now() };
-        tokio::time::advance(Duration::from_secs(60)).await;
-        assert!((bucket.fill(10.0, Instant::now()) - 10.0).abs() < f64::EPSILON);
+    fn a_bucket_never_holds_more_than_a_second_of_rate() {
+        let began = Instant::now();
+        let mut bucket = Bucket { tokens: 0.0, filled: began };
+        assert!((bucket.fill(10.0, began + Duration::from_secs(60)) - 10.0).abs() < f64::EPSILON);
     }
 }

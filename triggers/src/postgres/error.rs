@@ -13,6 +13,9 @@ pub enum Error {
     /// The database cannot be reached, or the connection was lost; worth another try.
     #[error("the source cannot be reached: {0}")]
     Unreachable(#[source] sqlx::Error),
+    /// An answer that this crate does not understand: a defect, or a capture schema that was changed by hand.
+    #[error("unexpected answer of the source: {0}")]
+    Unexpected(#[source] sqlx::Error),
     /// The server is older than capture needs (13, for `xid8`).
     #[error("the source runs PostgreSQL {0}; capture needs 13 or newer")]
     TooOld(String),
@@ -85,7 +88,9 @@ pub enum Error {
     #[error("watch {0} is installed already with another definition; replace it instead")]
     AlreadyInstalled(i64),
     /// The table, or the outbox, was locked by others for longer than `lock_timeout`; nothing was changed, try again.
-    #[error("the table is in use: its lock was not free within {wait_ms} ms; nothing was changed, try again in a quiet moment")]
+    #[error(
+        "the table is in use: its lock was not free within {wait_ms} ms; nothing was changed, try again in a quiet moment"
+    )]
     Busy {
         /// How long it waited.
         wait_ms: u64,
@@ -157,8 +162,18 @@ impl Error {
 
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
-        let Some(refusal) = error.as_database_error().and_then(|error| error.try_downcast_ref::<PgDatabaseError>()) else {
-            return Self::Unreachable(error);
+        let Some(refusal) = error.as_database_error().and_then(|error| error.try_downcast_ref::<PgDatabaseError>())
+        else {
+            return match error {
+                sqlx::Error::ColumnDecode { .. }
+                | sqlx::Error::ColumnNotFound(_)
+                | sqlx::Error::ColumnIndexOutOfBounds { .. }
+                | sqlx::Error::RowNotFound
+                | sqlx::Error::Decode(_)
+                | sqlx::Error::Encode(_)
+                | sqlx::Error::TypeNotFound { .. } => Self::Unexpected(error),
+                error => Self::Unreachable(error),
+            };
         };
         // 08 connection, 57P0x shutdown, 53 resources: the server's state, not the statement's fault.
         if ["08", "57P", "53"].iter().any(|class| refusal.code().starts_with(class)) {

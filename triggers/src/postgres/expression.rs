@@ -65,9 +65,8 @@ fn end_of_quoted(chars: &[char], start: usize, escapes: bool) -> Option<usize> {
         if chars[at] == '\0' {
             return None;
         }
-        if escapes && chars[at] == '\\' {
-            at += 2;
-        } else if chars[at] == quote && chars.get(at + 1) == Some(&quote) {
+        let doubled = chars[at] == quote && chars.get(at + 1) == Some(&quote);
+        if doubled || (escapes && chars[at] == '\\') {
             at += 2;
         } else if chars[at] == quote {
             return Some(at);
@@ -85,7 +84,9 @@ fn end_of_dollar(chars: &[char], start: usize) -> Option<usize> {
     if !tag[1..length - 1].iter().all(|c| c.is_alphanumeric() || *c == '_') {
         return None;
     }
-    (start + length..=chars.len().checked_sub(length)?).find(|at| chars[*at..].starts_with(tag)).map(|at| at + length - 1)
+    (start + length..=chars.len().checked_sub(length)?)
+        .find(|at| chars[*at..].starts_with(tag))
+        .map(|at| at + length - 1)
 }
 
 #[cfg(test)]

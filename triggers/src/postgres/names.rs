@@ -183,7 +183,8 @@ mod tests {
 
     #[test]
     fn locks_of_one_schema_and_of_two_differ() {
-        let keys = [LockPurpose::Sleep, LockPurpose::Leader, LockPurpose::Install].map(|purpose| lock_key("a", purpose));
+        let keys =
+            [LockPurpose::Sleep, LockPurpose::Leader, LockPurpose::Install].map(|purpose| lock_key("a", purpose));
         assert!(keys[0] != keys[1] && keys[1] != keys[2] && keys[0] != keys[2]);
         assert_ne!(lock_key("a", LockPurpose::Sleep), lock_key("b", LockPurpose::Sleep));
     }

@@ -41,8 +41,15 @@ const SETTINGS: &[SettingSpec] = &[
 ];
 
 /// This connector in the registry.
-pub const KIND: ConnectorKind =
-    ConnectorKind { name: "kannel", channel_type: ChannelType::Sms, settings: SETTINGS, build };
+pub const KIND: ConnectorKind = ConnectorKind {
+    name: "kannel",
+    description: "Short messages through a Kannel gateway of your own.",
+    channel_type: ChannelType::Sms,
+    after_unknown: AfterUnknown::Nothing,
+    inbound: true,
+    settings: SETTINGS,
+    build,
+};
 
 /// Every status: delivered, failed, buffered, accepted and rejected by the centre (1 + 2 + 4 + 8 + 16).
 const EVERY_STATUS: &str = "31";

@@ -52,17 +52,28 @@ const SETTINGS: &[SettingSpec] = &[
     .secret(),
     SettingSpec::optional("auth", "Who is called: bearer for Meta itself (default), d360 for 360dialog."),
     SettingSpec::optional("base_url", "The base of the API; by default https://graph.facebook.com, or 360dialog's."),
+    SettingSpec::optional(
+        "phone_number_id",
+        "The phone number id that the check asks for; by default it asks for the token's owner.",
+    ),
     SettingSpec::optional("api_version", "The version of the Graph API; by default v23.0, not used by 360dialog."),
     SettingSpec::optional("timeout_seconds", "How long one call of the API may take, 1 to 60 s; by default 10."),
 ];
 
 /// This connector in the registry.
-pub const KIND: ConnectorKind =
-    ConnectorKind { name: "whatsapp-cloud", channel_type: ChannelType::Whatsapp, settings: SETTINGS, build };
+pub const KIND: ConnectorKind = ConnectorKind {
+    name: "whatsapp-cloud",
+    description: "WhatsApp through Meta's Cloud API, or through a partner that speaks it.",
+    channel_type: ChannelType::Whatsapp,
+    after_unknown: AfterUnknown::Echo,
+    inbound: true,
+    settings: SETTINGS,
+    build,
+};
 
 /// Who stands behind the address, and how webhooks are known to come from there.
 enum Gateway {
-    Meta { version: String, app_secret: SecretString, verify_token: SecretString },
+    Meta { version: String, phone_number_id: String, app_secret: SecretString, verify_token: SecretString },
     Dialog360 { webhook_token: SecretString },
 }
 
@@ -101,8 +112,13 @@ fn meta(reader: &mut Reader<'_>) -> Gateway {
     if !version.strip_prefix('v').is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')) {
         reader.problem("api_version", "must be a version such as v23.0");
     }
+    let phone_number_id = reader.text("phone_number_id");
+    if !phone_number_id.bytes().all(|byte| byte.is_ascii_digit()) {
+        reader.problem("phone_number_id", "must be digits: the id of the number, not the number itself with its +");
+    }
     Gateway::Meta {
         version,
+        phone_number_id,
         app_secret: reader.needed_secret("app_secret"),
         verify_token: reader.needed_secret("verify_token"),
     }
@@ -166,7 +182,10 @@ impl Connector for WhatsApp {
 
     async fn check(&self) -> Result<(), String> {
         let url = match &self.gateway {
-            Gateway::Meta { version, .. } => format!("{}/{version}/me?fields=id", self.base_url),
+            Gateway::Meta { version, phone_number_id, .. } => {
+                let asked = if phone_number_id.is_empty() { "me" } else { phone_number_id };
+                format!("{}/{version}/{asked}?fields=id", self.base_url)
+            }
             Gateway::Dialog360 { .. } => format!("{}/v1/configs/webhook", self.base_url),
         };
         let reply = wire::call(self.authenticated(self.client.get(url))).await.map_err(|e| format!("WhatsApp: {e}"))?;

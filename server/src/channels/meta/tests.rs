@@ -397,6 +397,9 @@ fn the_settings_of_each_gateway_are_asked_for() {
     };
     assert_eq!(fields(json!({"access_token_env": "TOKEN"})), ["app_secret", "verify_token"]);
     assert_eq!(fields(json!({"access_token_env": "TOKEN", "auth": "d360"})), ["webhook_token"]);
+    let number = json!({"access_token_env": "TOKEN", "app_secret_env": "TOKEN", "verify_token_env": "TOKEN",
+        "phone_number_id": "+15550"});
+    assert_eq!(fields(number), ["phone_number_id"]);
     let both = fields(json!({"access_token_env": "TOKEN", "auth": "cloud", "api_version": "latest"}));
     assert!(both.contains(&"auth".to_owned()) && both.contains(&"api_version".to_owned()), "{both:?}");
 }
@@ -408,5 +411,5 @@ async fn the_check_proves_the_token() {
     let connector = connector(&peer.base_url);
     assert_eq!(connector.check().await, Ok(()));
     assert!(connector.check().await.unwrap_err().contains("expired"));
-    assert_eq!(peer.requests()[0].path, "/v23.0/me");
+    assert_eq!((peer.requests()[0].path.as_str(), peer.requests()[0].query.as_str()), ("/v23.0/me", "fields=id"));
 }

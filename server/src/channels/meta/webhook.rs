@@ -209,7 +209,8 @@ fn inbound(message: Message, people: &[Person], our_number: &str) -> Option<Inbo
     let mut from: Vec<_> = [phone, user].into_iter().flatten().map(address).collect();
     from.dedup();
     if from.is_empty() {
-        tracing::warn!(message.id, "left out a WhatsApp message without a sender");
+        // Without its id: a message id of WhatsApp holds the phone number.
+        tracing::warn!("left out a WhatsApp message without a sender");
         return None;
     }
     let reacted_to = message.reaction.as_ref().map(|reaction| reaction.message_id.clone());

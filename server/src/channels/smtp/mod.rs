@@ -51,8 +51,15 @@ const SETTINGS: &[SettingSpec] = &[
 ];
 
 /// This connector in the registry.
-pub const KIND: ConnectorKind =
-    ConnectorKind { name: "smtp", channel_type: ChannelType::Email, settings: SETTINGS, build };
+pub const KIND: ConnectorKind = ConnectorKind {
+    name: "smtp",
+    description: "Mail over SMTP, to any mail server or relay.",
+    channel_type: ChannelType::Email,
+    after_unknown: AfterUnknown::Resend,
+    inbound: false,
+    settings: SETTINGS,
+    build,
+};
 
 type Transport = AsyncSmtpTransport<Tokio1Executor>;
 
@@ -115,35 +122,42 @@ fn transport(reader: &mut Reader<'_>, connections: u32, timeout: Duration) -> Op
         _ => 587,
     };
     let port = u16::try_from(reader.number("port", 1..=65_535, default_port)).unwrap_or(587);
+    let credentials = credentials(reader, mode, &host);
+    let hello = reader.text("hello_name");
+    let protection = protection(reader, mode, &host)?;
+    let pool = PoolConfig::new().max_size(connections).idle_timeout(Duration::from_secs(60));
+    let mut builder =
+        Transport::builder_dangerous(host).port(port).tls(protection).timeout(Some(timeout / 2)).pool_config(pool);
+    if !hello.is_empty() {
+        builder = builder.hello_name(ClientId::Domain(hello));
+    }
+    Some(match credentials {
+        Some(credentials) => builder.credentials(credentials),
+        None => builder,
+    })
+}
+
+fn credentials(reader: &mut Reader<'_>, mode: &str, host: &str) -> Option<Credentials> {
     let username = reader.text("username");
     let password = reader.secret("password");
     let has_password = !password.expose_secret().is_empty();
     if username.is_empty() == has_password {
         reader.problem("username", "and password must be given together");
     }
-    if mode == "none" && has_password && !is_loopback(&host) {
+    if mode == "none" && has_password && !is_loopback(host) {
         reader.problem("tls", "must be starttls or tls: the password would travel in clear text");
     }
-    let parameters = match mode {
-        "none" => Tls::None,
-        _ => {
-            let built =
-                TlsParameters::new(host.clone()).map_err(|_| "is not a name that a certificate can have".to_owned());
-            let parameters = reader.built("host", built)?;
-            if mode == "tls" { Tls::Wrapper(parameters) } else { Tls::Required(parameters) }
-        }
-    };
-    let pool = PoolConfig::new().max_size(connections).idle_timeout(Duration::from_secs(60));
-    let mut builder =
-        Transport::builder_dangerous(host).port(port).tls(parameters).timeout(Some(timeout / 2)).pool_config(pool);
-    let hello = reader.text("hello_name");
-    if !hello.is_empty() {
-        builder = builder.hello_name(ClientId::Domain(hello));
+    has_password.then(|| Credentials::new(username, password.expose_secret().to_owned()))
+}
+
+fn protection(reader: &mut Reader<'_>, mode: &str, host: &str) -> Option<Tls> {
+    if mode == "none" {
+        return Some(Tls::None);
     }
-    if has_password {
-        builder = builder.credentials(Credentials::new(username, password.expose_secret().to_owned()));
-    }
-    Some(builder)
+    let parameters = TlsParameters::new(host.to_owned());
+    let parameters = parameters.map_err(|_| "is not a name that a certificate can have".to_owned());
+    let parameters = reader.built("host", parameters)?;
+    Some(if mode == "tls" { Tls::Wrapper(parameters) } else { Tls::Required(parameters) })
 }
 
 #[async_trait]
@@ -165,7 +179,7 @@ impl Connector for Smtp {
         };
         match tokio::time::timeout(self.timeout, self.relay.connections().send(mail.message)).await {
             Ok(Ok(_)) => Sent::Accepted { provider_message_id: mail.message_id },
-            Ok(Err(error)) => replies::outcome(&error),
+            Ok(Err(error)) => replies::outcome(&error, outbound.to.value.is_ascii()),
             Err(_) => Sent::Unknown { detail: "no answer in time".to_owned() },
         }
     }
@@ -178,7 +192,7 @@ impl Connector for Smtp {
         match tokio::time::timeout(self.timeout, self.relay.connections().test_connection()).await {
             Ok(Ok(true)) => Ok(()),
             Ok(Ok(false)) => Err("the mail relay closed the connection".to_owned()),
-            Ok(Err(error)) => Err(match replies::outcome(&error) {
+            Ok(Err(error)) => Err(match replies::outcome(&error, true) {
                 Sent::Refused(refusal) => format!("the mail relay: {} ({})", refusal.detail, refusal.code),
                 Sent::NotSent { detail } | Sent::Unknown { detail } => format!("the mail relay: {detail}"),
                 Sent::Accepted { .. } => "the mail relay gave an answer that cannot be".to_owned(),

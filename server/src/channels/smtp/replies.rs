@@ -50,13 +50,17 @@ const BASIC: &[(u16, FailureClass, &str)] = &[
     (556, FallOver, "the domain takes no mail"),
 ];
 
-/// How a submission ended that lettre calls an error.
-pub(super) fn outcome(error: &Error) -> Sent {
+/// How a submission ended that lettre calls an error. An address that is not ASCII needs a relay with SMTPUTF8 (RFC 6531):
+/// where it has none, this person cannot be mailed, and everybody else can.
+pub(super) fn outcome(error: &Error, address_is_ascii: bool) -> Sent {
     if let Some(code) = error.status() {
         return Sent::Refused(refusal(code.into(), enhanced(error).as_deref()));
     }
+    if error.is_client() && !address_is_ascii {
+        return Sent::Refused(local(FallOver, "smtputf8", "the relay takes no addresses beyond ASCII"));
+    }
     if error.is_client() {
-        let words = "the relay lacks something that is needed: STARTTLS, a way of authentication, or UTF-8 addresses";
+        let words = "the relay lacks something that is needed: STARTTLS, or a common way of authentication";
         return Sent::Refused(local(ParkChannel, "relay", words));
     }
     // lettre has no question for this kind; its first word is pinned by a test.

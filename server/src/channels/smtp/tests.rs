@@ -244,6 +244,13 @@ async fn without_starttls_nothing_is_sent_in_clear_text() {
 }
 
 #[tokio::test]
+async fn an_address_beyond_ascii_falls_over_and_does_not_park_the_channel() {
+    let playing = Playing::start(KIND_RELAY).await;
+    let sent = connector(playing.port).send(&mail_to("आशा@example.org", text("Hello"))).await;
+    assert_eq!(class(&sent), Some(FailureClass::FallOver), "{sent:?}");
+}
+
+#[tokio::test]
 async fn what_cannot_be_mailed_is_refused_without_a_connection() {
     let connector = connector(9);
     let phone = connector.send(&outbound("alerts@example.org", text("Hello"))).await;

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::*;
 use crate::channels::{
-    ProviderOpt, Refusal, WebhookAnswer,
+    CallStep, ProviderOpt, Refusal, WebhookAnswer,
     forms::Form,
     testing::{DELIVERY, Peer, Play, outbound, phone, settings, text, webhook},
 };
@@ -155,6 +155,15 @@ async fn finds_the_message_of_an_unknown_attempt_by_words_and_time() {
     assert_eq!(answer_to(vec![other_words], Some("/next")).await, Answer::CannotSay);
 }
 
+#[test]
+fn recognises_its_words_behind_a_prefix_and_through_smart_encoding() {
+    assert!(says_the_same("Sent from your Twilio trial account - Hello", "Hello"));
+    assert!(says_the_same("It's \"done\" - really", "It\u{2019}s \u{201c}done\u{201d} \u{2013} really "));
+    assert!(says_the_same("\u{1f44d}", "\u{1f44d}"));
+    assert!(!says_the_same("Good morning", "\u{1f44d}"));
+    assert!(!says_the_same("Hello there", "Hello"));
+}
+
 #[tokio::test]
 async fn cannot_say_when_the_list_cannot_be_had() {
     let peer = Peer::playing([Play::Answer(500, "text/plain", String::new())]).await;
@@ -227,16 +236,8 @@ fn refuses_what_is_unsigned_incomplete_or_elsewhere() {
     assert!(matches!(read("/status", "", "MessageStatus=sent"), Err(WebhookError::Malformed(_))));
     assert!(matches!(read("/inbound", "", "{}"), Err(WebhookError::Malformed(_))));
     assert_eq!(read("/elsewhere", "", "").unwrap_err(), WebhookError::NotFound);
-    let step = CallStepOf::any();
+    let step = CallStep { delivery_id: DELIVERY, attempt: 1, round: 0, digits: None, machine: false };
     assert_eq!(connector.script(&text("Hello"), &step, "").unwrap_err(), WebhookError::NotFound);
-}
-
-struct CallStepOf;
-
-impl CallStepOf {
-    fn any() -> crate::channels::CallStep {
-        crate::channels::CallStep { delivery_id: DELIVERY, attempt: 1, round: 0, digits: None, machine: false }
-    }
 }
 
 #[tokio::test]

@@ -50,8 +50,15 @@ const SETTINGS: &[SettingSpec] = &[
 ];
 
 /// This connector in the registry.
-pub const KIND: ConnectorKind =
-    ConnectorKind { name: "twilio-voice", channel_type: ChannelType::Voice, settings: SETTINGS, build };
+pub const KIND: ConnectorKind = ConnectorKind {
+    name: "twilio-voice",
+    description: "Calls through Twilio: words are spoken and keys are understood.",
+    channel_type: ChannelType::Voice,
+    after_unknown: AfterUnknown::Ask,
+    inbound: true,
+    settings: SETTINGS,
+    build,
+};
 
 const PAGE_SIZE: &str = "100";
 const CLOCK_SKEW: TimeDelta = TimeDelta::seconds(5);

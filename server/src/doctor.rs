@@ -1,0 +1,282 @@
+//! `switchboard doctor`: looks at everything that a deployment needs and at what was parked for a person, and says of each
+//! problem what to do. Reads only; calls each provider's cheapest call.
+
+use std::{fmt, time::Duration};
+
+use chrono::Utc;
+use secrecy::ExposeSecret;
+use tokio::time::timeout;
+
+use crate::{
+    bus::rabbit,
+    config::Config,
+    http::spool,
+    services::directory::{Channel, Directory, Provider},
+    storage::{
+        Conn, Db,
+        db::Planner,
+        housekeeping, receiving,
+        schema::{self, Schema},
+    },
+};
+
+/// How long one question may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// A clock that is further off than this is a problem, in seconds.
+const CLOCK_SECS: f64 = 2.0;
+
+/// One thing that was looked at.
+#[derive(Debug, Clone)]
+pub struct Finding {
+    /// What was looked at.
+    pub subject: String,
+    /// What was found, and what to do; none: all is well.
+    pub problem: Option<(String, String)>,
+}
+
+/// Everything that was looked at.
+#[derive(Debug, Clone, Default)]
+pub struct Report {
+    /// In the order in which it was looked at.
+    pub findings: Vec<Finding>,
+}
+
+impl Report {
+    /// Whether there is nothing to mend.
+    #[must_use]
+    pub fn is_well(&self) -> bool {
+        self.findings.iter().all(|finding| finding.problem.is_none())
+    }
+
+    fn well(&mut self, subject: impl Into<String>) {
+        self.findings.push(Finding { subject: subject.into(), problem: None });
+    }
+
+    fn problem(&mut self, subject: impl Into<String>, found: impl Into<String>, mend: impl Into<String>) {
+        self.findings.push(Finding { subject: subject.into(), problem: Some((found.into(), mend.into())) });
+    }
+
+    /// A count that should be zero.
+    fn none_of(&mut self, subject: &str, n: i64, found: &str, mend: &str) {
+        match n {
+            0 => self.well(subject),
+            n => self.problem(subject, format!("{n} {found}"), mend),
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = self.findings.iter().map(|finding| finding.subject.chars().count()).max().unwrap_or_default();
+        for Finding { subject, problem } in &self.findings {
+            match problem {
+                None => writeln!(f, "ok       {subject}")?,
+                Some((found, mend)) => {
+                    writeln!(f, "PROBLEM  {subject:width$}  {found}")?;
+                    writeln!(f, "         {:width$}  -> {mend}", "")?;
+                }
+            }
+        }
+        let problems = self.findings.iter().filter(|finding| finding.problem.is_some()).count();
+        match problems {
+            0 => writeln!(f, "\nall is well"),
+            1 => writeln!(f, "\n1 problem"),
+            n => writeln!(f, "\n{n} problems"),
+        }
+    }
+}
+
+/// Looks at everything.
+pub async fn examine(config: &Config) -> Report {
+    let mut report = Report::default();
+    let usable = database(config, &mut report).await;
+    broker(config, &mut report).await;
+    if usable {
+        channels(config, &mut report).await;
+    }
+    waiting_on_disk(config, &mut report);
+    report
+}
+
+/// The database, its schema, the clock, and what was parked. Says whether the schema can be asked.
+async fn database(config: &Config, report: &mut Report) -> bool {
+    let mut conn = match schema::connect(config.database.url.expose_secret(), Duration::ZERO).await {
+        Ok(conn) => conn,
+        Err(error) => {
+            let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+            report.problem("database", format!("{error}{cause}"), "check DATABASE_URL, and that PostgreSQL runs there");
+            return false;
+        }
+    };
+    let looked = timeout(PATIENCE, look_into(&mut conn, report)).await;
+    schema::close(conn).await;
+    match looked {
+        Ok(Ok(usable)) => usable,
+        Ok(Err(error)) => {
+            report.problem("database", error.to_string(), "look into the log of PostgreSQL");
+            false
+        }
+        Err(_) => {
+            report.problem("database", "it does not answer", "look into pg_stat_activity for what holds it");
+            false
+        }
+    }
+}
+
+async fn look_into(conn: &mut Conn, report: &mut Report) -> crate::storage::Result<bool> {
+    let version = schema::server_version(conn).await?;
+    match version >= schema::MIN_SERVER {
+        true => report.well(format!("database (PostgreSQL {})", version / 10_000)),
+        false => report.problem("database", format!("PostgreSQL {}", version / 10_000), "15 or newer is needed"),
+    }
+    match schema::compare(conn).await? {
+        Schema::Current => report.well("schema"),
+        Schema::Newer(_) => report.problem("schema", "it is newer than this program", "install the newer program"),
+        Schema::Behind(missing) => {
+            report.problem("schema", format!("{} migrations are missing", missing.len()), "run `switchboard migrate`");
+            return Ok(false);
+        }
+        Schema::Different(name) => {
+            report.problem("schema", format!("{name} has another text"), "this database was not made by a release");
+            return Ok(false);
+        }
+    }
+    let offset = (receiving::machine_now(conn).await? - Utc::now()).as_seconds_f64();
+    match offset.abs() < CLOCK_SECS {
+        true => report.well("clock"),
+        false => report.problem(
+            "clock",
+            format!("this machine is {offset:.1} s off the database's"),
+            "run a time service (chrony, systemd-timesyncd) on both",
+        ),
+    }
+    parked(conn, report).await?;
+    Ok(true)
+}
+
+async fn parked(conn: &mut Conn, report: &mut Report) -> crate::storage::Result<()> {
+    let found = housekeeping::troubles(conn).await?;
+    report.none_of(
+        "receipts",
+        found.orphans,
+        "belong to no message of ours",
+        "look at receipt_orphan: does another system send with the same provider account?",
+    );
+    report.none_of(
+        "answers",
+        found.parked_inbound,
+        "could not be taken up",
+        "see parked_reason in inbound_inbox; set parked_at to null and tries to 0 to try again",
+    );
+    report.none_of(
+        "chunks",
+        found.lost_chunks,
+        "lost their worker more than once",
+        "look for workers that were killed, or for want of memory, in the logs",
+    );
+    report.none_of(
+        "firings",
+        found.failed_firings,
+        "failed",
+        "list them with `switchboard-cli triggers firings`, correct the cause, and replay them",
+    );
+    report.none_of(
+        "rows",
+        found.unmappable_firings,
+        "could not be mapped to a person",
+        "list them with `switchboard-cli triggers firings`, correct the rows, and replay them",
+    );
+    Ok(())
+}
+
+async fn broker(config: &Config, report: &mut Report) {
+    let Some(url) = &config.broker_url else {
+        report.well("broker (none: all roles run in one process)");
+        return;
+    };
+    match timeout(PATIENCE, rabbit::dead_letters(url.expose_secret())).await {
+        Ok(Ok(queues)) => {
+            report.well("broker");
+            for (queue, n) in queues.into_iter().filter(|(_, n)| *n > 0) {
+                report.problem(
+                    format!("queue {queue}"),
+                    format!("{n} messages were given up"),
+                    "read them in the broker's management; what they name is repeated from the database, so they may be purged",
+                );
+            }
+        }
+        Ok(Err(error)) => {
+            report.problem("broker", format!("{error:#}"), "check AMQP_URL, and that RabbitMQ runs there")
+        }
+        Err(_) => report.problem("broker", "it does not answer", "check AMQP_URL, and that RabbitMQ runs there"),
+    }
+}
+
+async fn channels(config: &Config, report: &mut Report) {
+    let snapshot = match Db::open(config.database.url.expose_secret(), 1, Planner::Free) {
+        Ok(db) => Directory::default().snapshot(&db).await,
+        Err(error) => Err(error.into()),
+    };
+    let snapshot = match snapshot {
+        Ok(snapshot) => snapshot,
+        Err(error) => return report.problem("channels", error.to_string(), "look into the log of PostgreSQL"),
+    };
+    for channel in &snapshot.channels {
+        let name = format!("channel {}", channel.row.slug);
+        match (channel.row.state.as_str(), channel.providers.is_empty()) {
+            ("disabled", _) => report.well(format!("{name} (disabled)")),
+            (_, true) => report.problem(name, "has no provider", "add one with `switchboard-cli channels`"),
+            ("parked", _) => report.problem(
+                name,
+                format!("is parked: {}", channel.row.state_reason.as_deref().unwrap_or("its provider refused it")),
+                "mend it at the provider, then enable it",
+            ),
+            _ => {
+                for provider in &channel.providers {
+                    check(channel, provider, report).await;
+                }
+            }
+        }
+    }
+}
+
+async fn check(channel: &Channel, provider: &Provider, report: &mut Report) {
+    let name = format!("channel {}/{}", channel.row.slug, provider.row.name);
+    if !provider.row.enabled {
+        return report.well(format!("{name} (disabled)"));
+    }
+    match &provider.connector {
+        Err(problems) => {
+            let words: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            report.problem(
+                name,
+                words.join("; "),
+                "correct the provider's settings, or the environment of this process",
+            );
+        }
+        Ok(connector) => match timeout(PATIENCE, connector.check()).await {
+            Ok(Ok(())) => report.well(name),
+            Ok(Err(words)) => report.problem(name, words, "correct the provider's settings, or ask the provider"),
+            Err(_) => report.problem(name, "does not answer", "check the network, and the provider's status page"),
+        },
+    }
+}
+
+fn waiting_on_disk(config: &Config, report: &mut Report) {
+    match spool::count(&config.http.spool_dir) {
+        Ok((0, 0)) => report.well("spool"),
+        Ok((waiting, 0)) => {
+            report.problem(
+                "spool",
+                format!("{waiting} webhooks wait on disk"),
+                "they are stored when the database is back",
+            );
+        }
+        Ok((_, refused)) => report.problem(
+            "spool",
+            format!("{refused} webhooks could not be stored"),
+            format!("look at *.refused in {}, and delete them", config.http.spool_dir.display()),
+        ),
+        Err(error) => report.problem("spool", error.to_string(), "check http.spool_dir and who may read it"),
+    }
+}

@@ -1,0 +1,31 @@
+//! Between the contract and the rest: reading finds every violation of a request at once and hands on values that cannot be
+//! wrong; writing turns what use cases say into messages. One file a noun; what several need is in [`faults`] and [`common`].
+
+pub mod call_list;
+pub mod channel;
+pub mod common;
+pub mod contact;
+pub mod content;
+pub mod event;
+mod faults;
+pub mod message;
+pub mod notification;
+pub mod plan;
+pub mod policy;
+pub mod sending;
+pub mod template;
+
+pub use faults::Faults;
+
+use crate::services::{self, Context};
+
+/// Reads a request that is no write.
+///
+/// # Errors
+/// Every violation that `read` noted.
+pub fn read<R, T>(context: &Context, request: R, read: impl FnOnce(R, &mut Faults) -> T) -> services::Result<T> {
+    let mut faults = Faults::in_country(context.settings.default_country.clone());
+    let asked = read(request, &mut faults);
+    faults.finish()?;
+    Ok(asked)
+}

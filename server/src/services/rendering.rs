@@ -1,0 +1,113 @@
+//! From what was claimed to what is said: the content of a conversation's message as it stands, of a notification's step from
+//! its pinned template.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use domain::{
+    channel::ChannelType,
+    delivery::FailureClass,
+    fallback::Target,
+    message::{Attachment, Content},
+};
+
+use super::{Context, Result};
+use crate::{
+    channels::Refusal,
+    storage::{self, dispatch::Claimed},
+};
+
+/// What a delivery's content is made of.
+#[derive(Debug, Clone, Copy)]
+pub struct Source<'a> {
+    /// The content, where it is a conversation's message.
+    pub content: Option<&'a serde_json::Value>,
+    /// The pinned plan that renders it, where it is a notification's.
+    pub plan_id: Option<i64>,
+    /// The step of the notification.
+    pub step: i16,
+    /// The variables of the template.
+    pub variables: &'a serde_json::Value,
+    /// The contact's locale; empty: not known.
+    pub locale: &'a str,
+}
+
+impl<'a> From<&'a Claimed> for Source<'a> {
+    fn from(claimed: &'a Claimed) -> Self {
+        Self {
+            content: claimed.content.as_ref(),
+            plan_id: claimed.plan_id,
+            step: claimed.step,
+            variables: &claimed.variables,
+            locale: &claimed.locale,
+        }
+    }
+}
+
+/// The content of a delivery, with the files of its notification where it is a mail.
+///
+/// # Errors
+/// As [`words`].
+pub async fn content(
+    context: &Context,
+    claimed: &Claimed,
+    channel_type: ChannelType,
+) -> std::result::Result<Content, Refusal> {
+    let mut content = words(context, claimed, channel_type).await?;
+    if let (Content::Email { attachments, .. }, Some(notification)) = (&mut content, claimed.notification_id) {
+        let unreadable = |error: storage::Error| refusal("ATTACHMENT_UNREADABLE", &error.to_string());
+        let mut conn = context.side.conn().await.map_err(unreadable)?;
+        let files = storage::sending::attachments(&mut conn, notification).await.map_err(unreadable)?;
+        attachments.extend(files.into_iter().map(|file| Attachment {
+            file_name: file.file_name,
+            mime_type: file.mime_type,
+            data_base64: STANDARD.encode(file.data),
+        }));
+    }
+    Ok(content)
+}
+
+/// The content of a delivery without the files that travel with it.
+///
+/// # Errors
+/// A refusal of our own, without a call: the template cannot be rendered with these variables, or stored content cannot be read.
+pub async fn words<'a>(
+    context: &Context,
+    source: impl Into<Source<'a>>,
+    channel_type: ChannelType,
+) -> std::result::Result<Content, Refusal> {
+    let source = source.into();
+    if let Some(stored) = source.content {
+        return serde_json::from_value(stored.clone())
+            .map_err(|error| refusal("CONTENT_UNREADABLE", &error.to_string()));
+    }
+    let Some(plan_id) = source.plan_id else { return Err(refusal("CONTENT_MISSING", "nothing is to be said")) };
+    let plan = {
+        let mut conn = context.side.conn().await.map_err(|error| refusal("PLAN_UNREADABLE", &error.to_string()))?;
+        context.plans.load(&mut conn, plan_id).await.map_err(|error| refusal("PLAN_UNREADABLE", &error.to_string()))?
+    };
+    let step = usize::try_from(source.step).unwrap_or_default();
+    let Some(template) = plan.templates.get(step).and_then(Option::as_ref) else {
+        return Err(refusal("NO_TEMPLATE_CONTENT", "the step has no template"));
+    };
+    let none = serde_json::Map::new();
+    let variables = source.variables.as_object().unwrap_or(&none);
+    let locales: Vec<&str> = Some(source.locale).filter(|l| !l.is_empty()).into_iter().collect();
+    template
+        .render(channel_type, &locales, variables)
+        .map(|rendered| rendered.content)
+        .map_err(|error| refusal("TEMPLATE_NOT_RENDERED", &error.to_string()))
+}
+
+/// Whether the policy has a later step that sends something, so that this one may be given up for it.
+///
+/// # Errors
+/// What storage says.
+pub async fn has_later_step(context: &Context, claimed: &Claimed) -> Result<bool> {
+    let Some(plan_id) = claimed.plan_id else { return Ok(false) };
+    let plan = context.plans.load(&mut *context.side.conn().await?, plan_id).await?;
+    let later = usize::try_from(claimed.step).unwrap_or_default() + 1;
+    Ok(plan.policy.steps.iter().skip(later).any(|step| !matches!(step.target, Target::CallList(_))))
+}
+
+fn refusal(code: &str, detail: &str) -> Refusal {
+    Refusal { class: FailureClass::Technical, code: code.to_owned(), detail: detail.to_owned(), retry_after: None }
+}

@@ -1,0 +1,337 @@
+//! The dispatch worker: claims a chunk, marks the few deliveries whose call starts now, calls, and has the outcomes stored.
+//!
+//! Mark, then the clock, then the wire, adjacent: no call begins unless the lease, counted from before the mark, outlasts the
+//! call's timeout. A chunk that has to wait for a free call for more than a second is given back, never held. The message of
+//! the bus is acked when everything is stored: flow control, not safety.
+
+use std::{sync::Arc, time::Duration};
+
+use domain::{message::Content, notification::Reason};
+use futures::{StreamExt, stream::FuturesUnordered};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    time::{Instant, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use uuid::Uuid;
+
+use super::{
+    providers::{Chosen, Providers},
+    writer::{Writer, store_one},
+};
+use crate::{
+    bus::{Delivered, Queue, SharedBus},
+    channels::{Outbound, Sent},
+    services::{
+        Context,
+        directory::Channel,
+        notifications,
+        outcomes::{Ended, Stored},
+        rendering,
+    },
+    storage::{
+        self,
+        dispatch::{self, Claimed, Finished},
+        outcomes,
+    },
+    wake::Topic,
+};
+
+/// How long a claim, and each mark, is leased.
+pub const LEASE: Duration = Duration::from_secs(60);
+/// How long a chunk may wait for a free call before it is given back.
+const MAX_WAIT: Duration = Duration::from_secs(1);
+/// Chunks at once in one process, by lane.
+const PREFETCH: u16 = 100;
+
+/// See the module. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Dispatch {
+    context: Context,
+    providers: Providers,
+    outcomes: mpsc::Sender<Writer>,
+    lease: Duration,
+}
+
+/// What is left to do with a chunk when its calls are over.
+#[derive(Debug, Default)]
+struct Rest {
+    /// Deliveries that the mark refused.
+    refused: Vec<Uuid>,
+    /// The longest back-off of what is queued again, in seconds.
+    delay_secs: f64,
+    /// Something is still queued.
+    queued: bool,
+}
+
+impl Dispatch {
+    /// A worker that hands its outcomes to `outcomes`.
+    #[must_use]
+    pub fn new(context: Context, providers: Providers, outcomes: mpsc::Sender<Writer>) -> Self {
+        Self { context, providers, outcomes, lease: LEASE }
+    }
+
+    /// The same worker with another lease: for tests that let leases end.
+    #[must_use]
+    pub fn with_lease(self, lease: Duration) -> Self {
+        Self { lease, ..self }
+    }
+
+    /// Consumes one queue until `stop`; then lets what is claimed end.
+    pub async fn run(self, bus: SharedBus, queue: Queue, stop: CancellationToken) {
+        let mut tickets = bus.consume(queue, PREFETCH).await;
+        let (slots, tasks) = (Arc::new(Semaphore::new(usize::from(PREFETCH))), TaskTracker::new());
+        loop {
+            let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { break };
+            let next = tokio::select! { () = stop.cancelled() => None, next = tickets.recv() => next };
+            let Some(delivered) = next else { break };
+            let worker = self.clone();
+            tasks.spawn(async move {
+                worker.take(delivered).await;
+                drop(slot);
+            });
+        }
+        tasks.close();
+        tasks.wait().await;
+    }
+
+    async fn take(&self, delivered: Delivered) {
+        let chunk = match &delivered.ticket {
+            Ok(ticket) => ticket.chunk,
+            Err(error) => {
+                tracing::warn!(error, "a message on the bus is no ticket; it goes to the dead-letter queue");
+                return delivered.reject().await;
+            }
+        };
+        if let Err(error) = self.chunk(chunk).await {
+            // Its lease brings it back; what was marked without an outcome becomes UNKNOWN.
+            tracing::warn!(chunk, error = format!("{error:#}"), "a chunk was left to its lease");
+        }
+        delivered.ack().await;
+    }
+
+    /// Claims one chunk and does what is in it.
+    ///
+    /// # Errors
+    /// What storage says; then the chunk's lease brings it back.
+    pub async fn chunk(&self, chunk: i64) -> anyhow::Result<()> {
+        let token = Uuid::new_v4();
+        let claimed = self.claim(chunk, token).await?;
+        let Some(first) = claimed.first() else { return Ok(()) };
+        let snapshot = self.context.directory.snapshot(&self.context.side).await?;
+        let rest = match snapshot.channel(first.channel_id) {
+            Some(channel) if channel.row.state == "enabled" => self.send(chunk, token, channel, claimed).await?,
+            Some(channel) if channel.row.state == "parked" => self.give_up(&claimed, Reason::ChannelParked).await?,
+            _ => self.give_up(&claimed, Reason::ChannelDisabled).await?,
+        };
+        self.end(chunk, token, rest).await
+    }
+
+    /// Claims; while Postgres is away the message is held and the claim tried again, as long as the bus's lease would last.
+    async fn claim(&self, chunk: i64, token: Uuid) -> storage::Result<Vec<Claimed>> {
+        let (started, mut pause) = (Instant::now(), Duration::from_millis(50));
+        loop {
+            let claimed = match self.context.db.conn().await {
+                Ok(mut conn) => dispatch::claim(&mut conn, chunk, token, self.lease.as_secs_f64()).await,
+                Err(error) => Err(error),
+            };
+            match claimed {
+                Err(error) if error.is_transient() && started.elapsed() < self.lease => {
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(Duration::from_secs(1));
+                }
+                claimed => return claimed,
+            }
+        }
+    }
+
+    async fn send(&self, chunk: i64, token: Uuid, channel: &Channel, claimed: Vec<Claimed>) -> anyhow::Result<Rest> {
+        let (mut rest, mut waiting) = (Rest::default(), claimed.into_iter());
+        let mut calls = FuturesUnordered::new();
+        let mut next: Option<Claimed> = waiting.next();
+        while next.is_some() || !calls.is_empty() {
+            let Some(provider) = self.providers.choose(channel) else {
+                let left: Vec<Claimed> = next.take().into_iter().chain(waiting.by_ref()).collect();
+                self.provider_down(channel, left, &mut rest).await?;
+                while let Some(stored) = calls.next().await {
+                    rest.note(stored?);
+                }
+                break;
+            };
+            // Take what the channel has free now; wait only when nothing of ours is under way that will free a call.
+            let mut slice: Vec<(Claimed, OwnedSemaphorePermit)> = Vec::new();
+            while next.is_some() {
+                match Arc::clone(&provider.calls).try_acquire_owned() {
+                    Ok(permit) => slice.extend(next.take().map(|claimed| (claimed, permit))),
+                    Err(_) if slice.is_empty() && calls.is_empty() => {
+                        let waited = timeout(MAX_WAIT, Arc::clone(&provider.calls).acquire_owned()).await;
+                        let Ok(Ok(permit)) = waited else {
+                            rest.queued = true;
+                            return Ok(rest); // given back: a slow provider stops nobody else
+                        };
+                        slice.extend(next.take().map(|claimed| (claimed, permit)));
+                    }
+                    Err(_) => break,
+                }
+                next = waiting.next();
+                if provider.trial {
+                    break;
+                }
+            }
+            if !slice.is_empty() {
+                let started = Instant::now();
+                let marked = self.mark(chunk, token, &provider, &slice).await?;
+                for (claimed, permit) in slice {
+                    match marked.iter().find(|(id, _)| *id == claimed.delivery_id) {
+                        Some((_, attempt)) => {
+                            calls.push(self.call(token, started, channel, provider.clone(), claimed, *attempt, permit))
+                        }
+                        None => rest.refused.push(claimed.delivery_id),
+                    }
+                }
+            }
+            if let Some(stored) = calls.next().await {
+                rest.note(stored?);
+            }
+        }
+        Ok(rest)
+    }
+
+    async fn mark(
+        &self,
+        chunk: i64,
+        token: Uuid,
+        provider: &Chosen,
+        slice: &[(Claimed, OwnedSemaphorePermit)],
+    ) -> anyhow::Result<Vec<(Uuid, i16)>> {
+        let ids: Vec<Uuid> = slice.iter().map(|(claimed, _)| claimed.delivery_id).collect();
+        let (lease, now) = (self.lease.as_secs_f64(), self.context.clock.now());
+        let mut conn = self.context.db.conn().await?;
+        Ok(dispatch::mark(&mut conn, chunk, token, &ids, provider.id, lease, now).await?)
+    }
+
+    /// One call: render, look at the clock, go on the wire, have the outcome stored.
+    #[expect(clippy::too_many_arguments, reason = "all that one call needs, and nothing else")]
+    async fn call(
+        &self,
+        token: Uuid,
+        marked_at: Instant,
+        channel: &Channel,
+        provider: Chosen,
+        claimed: Claimed,
+        attempt: i16,
+        permit: OwnedSemaphorePermit,
+    ) -> anyhow::Result<Stored> {
+        let sent = match rendering::content(&self.context, &claimed, channel.channel_type()).await {
+            Ok(content) => {
+                let outbound = self.outbound(channel, &provider, &claimed, attempt, content);
+                if marked_at.elapsed() + provider.timeout >= self.lease {
+                    Sent::NotSent { detail: "the lease would not outlast the call".into() }
+                } else {
+                    self.wire(&provider, &outbound).await
+                }
+            }
+            Err(refusal) => Sent::Refused(refusal),
+        };
+        self.providers.learn(&provider, &sent);
+        let ended = Ended {
+            delivery_id: claimed.delivery_id,
+            attempt,
+            token,
+            provider_id: provider.id,
+            after_unknown: provider.after_unknown,
+            sent,
+        };
+        let stored = store_one(&self.outcomes, ended).await;
+        // A call is open until its outcome is stored: that bounds what a killed process leaves UNKNOWN.
+        drop(permit);
+        stored
+    }
+
+    async fn wire(&self, provider: &Chosen, outbound: &Outbound) -> Sent {
+        let started = Instant::now();
+        let sent = timeout(provider.timeout, provider.connector.send(outbound)).await;
+        crate::telemetry::call(provider.id, started.elapsed());
+        sent.unwrap_or_else(|_| Sent::Unknown { detail: "no answer in time".into() })
+    }
+
+    fn outbound(
+        &self,
+        channel: &Channel,
+        provider: &Chosen,
+        claimed: &Claimed,
+        attempt: i16,
+        content: Content,
+    ) -> Outbound {
+        let window = chrono::Duration::hours(24);
+        Outbound {
+            delivery_id: claimed.delivery_id,
+            attempt,
+            to: claimed.to.clone(),
+            from: channel.row.service_identifier.clone(),
+            content,
+            window_open: claimed.last_inbound_at.is_some_and(|at| at + window > self.context.clock.now()),
+            public_url: self.context.settings.public_url.clone(),
+            provider_id: provider.id,
+            in_reply_to: None,
+            unsubscribe_url: crate::services::unsubscribe::url(
+                &self.context,
+                claimed.address_id,
+                channel.channel_type(),
+                &claimed.purpose,
+            ),
+        }
+    }
+
+    /// No provider may be called. Where the policy has another step the delivery is given up for it, else it waits.
+    async fn provider_down(&self, channel: &Channel, left: Vec<Claimed>, rest: &mut Rest) -> anyhow::Result<()> {
+        let (mut elsewhere, mut here) = (Vec::new(), false);
+        for claimed in left {
+            match rendering::has_later_step(&self.context, &claimed).await? {
+                true => elsewhere.push(claimed),
+                false => here = true,
+            }
+        }
+        if !elsewhere.is_empty() {
+            self.give_up(&elsewhere, Reason::ProviderDown).await?;
+        }
+        if here {
+            rest.queued = true;
+            rest.delay_secs = rest.delay_secs.max(self.providers.retry_secs(channel));
+        }
+        Ok(())
+    }
+
+    async fn give_up(&self, claimed: &[Claimed], reason: Reason) -> anyhow::Result<Rest> {
+        let ids: Vec<Uuid> = claimed.iter().map(|c| c.delivery_id).collect();
+        outcomes::give_up(&mut *self.context.db.conn().await?, &ids, reason, self.context.clock.now()).await?;
+        self.context.wake.signal(Topic::Fallback);
+        Ok(Rest::default())
+    }
+
+    /// Ends the chunk or gives it back, in a statement that sees the outcomes.
+    async fn end(&self, chunk: i64, token: Uuid, mut rest: Rest) -> anyhow::Result<()> {
+        let mut conn = self.context.db.conn().await?;
+        if !rest.refused.is_empty() {
+            let now = self.context.clock.now();
+            dispatch::cancel_unwanted(&mut conn, &rest.refused, now).await?;
+            outcomes::make_due_if_invalid(&mut conn, &rest.refused, now).await?;
+            rest.delay_secs = rest.delay_secs.max(1.0);
+            notifications::wake(&self.context);
+        }
+        if dispatch::finish(&mut conn, chunk, token, rest.delay_secs).await? == Finished::GivenBack {
+            self.context.wake.signal(Topic::Relay);
+        }
+        Ok(())
+    }
+}
+
+impl Rest {
+    fn note(&mut self, stored: Stored) {
+        if let Stored::Again(after) = stored {
+            self.queued = true;
+            let secs = after.to_std().unwrap_or_default().as_secs_f64();
+            self.delay_secs = self.delay_secs.max(secs);
+        }
+    }
+}

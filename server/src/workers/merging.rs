@@ -1,0 +1,36 @@
+//! The two workers that take up what came back: receipts in batches, messages of people one after another for each sender.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::repeat;
+use crate::{
+    services::{Context, inbound, receipts},
+    wake::Topic,
+};
+
+/// The longest sleep without a wake-up. Receipts that are parked become due by machine time, without a signal.
+const SCAN: Duration = Duration::from_secs(1);
+
+/// Merges receipts until `stop`.
+pub async fn receipts(context: Context, stop: CancellationToken) {
+    repeat(
+        "receipts",
+        &stop,
+        || async { Ok(receipts::merge(&context).await?) },
+        || context.wake.wait(Topic::Receipts, SCAN),
+    )
+    .await;
+}
+
+/// Takes up messages until `stop`. Several may run: the order of each sender is kept by the inbox itself.
+pub async fn inbound(context: Context, stop: CancellationToken) {
+    repeat(
+        "inbound",
+        &stop,
+        || async { Ok(inbound::take_up(&context).await?) },
+        || context.wake.wait(Topic::Inbound, SCAN),
+    )
+    .await;
+}

@@ -1,0 +1,51 @@
+//! The sequencer: numbers events after commit. One process leads, on the connection that holds its lock, so that a leader that
+//! lost its connection cannot number anything more.
+
+use std::time::Duration;
+
+use sqlx::Connection;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    services::Context,
+    storage::{events, leader::Leadership},
+    wake::Topic,
+};
+
+/// The key of the sequencer's leader lock.
+const LEADER: i32 = 2;
+/// Rows in one transaction.
+const BATCH: i64 = 1000;
+/// The longest sleep without a wake-up.
+const SCAN: Duration = Duration::from_secs(1);
+
+/// Numbers events until `stop`.
+pub async fn run(context: Context, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        match Leadership::try_acquire(&context.side, LEADER).await {
+            Ok(Some(mut leadership)) => {
+                if let Err(error) = lead(&context, &mut leadership, &stop).await {
+                    tracing::warn!(error = format!("{error:#}"), "the sequencer lost its lead");
+                }
+            }
+            Ok(None) => {}
+            Err(error) => tracing::debug!(error = %error, "the sequencer cannot lead yet"),
+        }
+        tokio::select! { () = stop.cancelled() => {}, () = tokio::time::sleep(SCAN) => {} }
+    }
+}
+
+async fn lead(context: &Context, leadership: &mut Leadership, stop: &CancellationToken) -> anyhow::Result<()> {
+    while !stop.is_cancelled() {
+        let mut tx = leadership.conn().begin().await?;
+        let numbered = events::sequence(&mut tx, BATCH).await?;
+        tx.commit().await?;
+        if numbered > 0 {
+            context.wake.signal(Topic::Numbered);
+        }
+        if numbered < BATCH {
+            tokio::select! { () = stop.cancelled() => {}, () = context.wake.wait(Topic::Events, SCAN) => {} }
+        }
+    }
+    Ok(())
+}
