@@ -16,6 +16,7 @@ use super::{AddressSource, Mapping, Source};
 use crate::address::mask;
 use crate::channel::Address;
 use crate::locale::Locale;
+use crate::phone;
 use crate::schedule::zone;
 use crate::template::engine;
 use crate::violation::Violation;
@@ -65,12 +66,32 @@ pub struct MappedContact {
     pub addresses: Vec<Address>,
 }
 
+codes! {
+    /// What kind of fault a row has, for programs.
+    pub enum Fault {
+        /// A column that the mapping uses is not in the row.
+        ColumnMissing = "COLUMN_MISSING",
+        /// An address has no value.
+        NoAddress = "NO_ADDRESS",
+        /// An address is none.
+        AddressInvalid = "ADDRESS_INVALID",
+        /// A value has the wrong form.
+        ValueInvalid = "VALUE_INVALID",
+        /// A template or an expression failed.
+        ExpressionFailed = "EXPRESSION_FAILED",
+        /// A variable that a template requires is absent.
+        VariableMissing = "VARIABLE_MISSING",
+    }
+}
+
 /// Why something of a row was refused or left out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{field}: {reason}")]
 pub struct Reason {
     /// The field of the mapping, such as `addresses[0]` or `variables.name`.
     pub field: String,
+    /// What kind of fault it is.
+    pub fault: Fault,
     /// What is wrong, without personal data in full.
     pub reason: String,
 }
@@ -93,9 +114,15 @@ impl Compiled {
         let mut env = engine::environment();
         let mut violations = Vec::new();
         for (field, source) in mapping.sources() {
-            if let Source::Template(text) = source
-                && let Err(error) = env.add_template_owned(field.clone(), text.clone())
-            {
+            let expression = match source {
+                Source::Expression(text) => env.compile_expression(text).map(drop),
+                Source::Column(_) | Source::Constant(_) | Source::Template(_) => Ok(()),
+            };
+            let added = match (expression, source.template()) {
+                (Ok(()), Some(text)) => env.add_template_owned(field.clone(), text),
+                (checked, _) => checked,
+            };
+            if let Err(error) = added {
                 violations.push(Violation::new(field, engine::describe(&error)));
             }
         }
@@ -115,7 +142,19 @@ impl Compiled {
     /// # Errors
     /// Everything that keeps the row from becoming a notification.
     pub fn apply(&self, row: &Map<String, Value>) -> Result<Mapped, Unmappable> {
-        let mut run = Run { compiled: self, row, reasons: Vec::new(), notes: Vec::new() };
+        self.apply_change(row, None)
+    }
+
+    /// Maps one row that was changed; `old` is the row before.
+    ///
+    /// # Errors
+    /// Everything that keeps the row from becoming a notification.
+    pub fn apply_change(
+        &self,
+        row: &Map<String, Value>,
+        old: Option<&Map<String, Value>>,
+    ) -> Result<Mapped, Unmappable> {
+        let mut run = Run { compiled: self, row, old, reasons: Vec::new(), notes: Vec::new() };
         let m = &self.mapping;
         let mapped = Mapped {
             contact: MappedContact {
@@ -124,7 +163,7 @@ impl Compiled {
                 locale: run.optional("locale", m.locale.as_ref(), |t| Locale::parse(t).map_err(|e| e.to_string())),
                 time_zone: run.optional("time_zone", m.time_zone.as_ref(), zone::parse),
                 attributes: run.values("attributes", &m.attributes),
-                addresses: run.addresses(&m.addresses),
+                addresses: run.addresses(m.country.as_ref(), &m.addresses),
             },
             variables: run.values("variables", &m.variables),
             purpose: run.purpose(m.purpose.as_ref()),
@@ -134,7 +173,7 @@ impl Compiled {
             notes: Vec::new(),
         };
         for name in self.required.iter().filter(|name| !mapped.variables.contains_key(*name)) {
-            run.refuse(format!("variables.{name}"), "is required and has no value in this row");
+            run.refuse(format!("variables.{name}"), Fault::VariableMissing, "is required and has no value in this row");
         }
         if run.reasons.is_empty() {
             Ok(Mapped { notes: run.notes, ..mapped })
@@ -148,13 +187,14 @@ impl Compiled {
 struct Run<'a> {
     compiled: &'a Compiled,
     row: &'a Map<String, Value>,
+    old: Option<&'a Map<String, Value>>,
     reasons: Vec<Reason>,
     notes: Vec<Reason>,
 }
 
 impl Run<'_> {
-    fn refuse(&mut self, field: impl Into<String>, reason: impl Into<String>) {
-        let reason = Reason { field: field.into(), reason: reason.into() };
+    fn refuse(&mut self, field: impl Into<String>, fault: Fault, reason: impl Into<String>) {
+        let reason = Reason { field: field.into(), fault, reason: reason.into() };
         // A column that two fields use is one fault in each of them, but the same words twice help nobody.
         if !self.reasons.contains(&reason) {
             self.reasons.push(reason);
@@ -162,7 +202,7 @@ impl Run<'_> {
     }
 
     fn note(&mut self, field: impl Into<String>, reason: impl Into<String>) {
-        self.notes.push(Reason { field: field.into(), reason: reason.into() });
+        self.notes.push(Reason { field: field.into(), fault: Fault::ValueInvalid, reason: reason.into() });
     }
 
     /// The value of a source; none, with a reason, when a column is gone or the template fails.
@@ -172,11 +212,12 @@ impl Run<'_> {
             Source::Column(column) => match self.row.get(column) {
                 Some(value) => Some(value.clone()),
                 None => {
-                    self.refuse(field, format!("the row has no column {column}"));
+                    self.refuse(field, Fault::ColumnMissing, format!("the row has no column {column}"));
                     None
                 }
             },
             Source::Template(_) => self.rendered(field),
+            Source::Expression(_) => self.evaluated(field),
         }
     }
 
@@ -186,15 +227,37 @@ impl Run<'_> {
         used.sort();
         used.retain(|name| !engine::GLOBALS.contains(&name.as_str()));
         if let Some(gone) = used.iter().find(|name| !self.row.contains_key(*name)) {
-            self.refuse(field, format!("the row has no column {gone}"));
+            self.refuse(field, Fault::ColumnMissing, format!("the row has no column {gone}"));
             return None;
         }
         let values = used.iter().filter_map(|name| Some((name.as_str(), engine::value(self.row.get(name)?))));
         let context = minijinja::Value::from_pairs(values);
-        match engine::render(&self.compiled.env, field, &context) {
+        self.render(field, &context)
+    }
+
+    fn evaluated(&mut self, field: &str) -> Option<Value> {
+        let template = self.compiled.env.get_template(field).ok()?;
+        let used = template.undeclared_variables(true);
+        let mut columns: Vec<&str> = used.iter().filter_map(|path| path.strip_prefix("row.")).collect();
+        columns.sort_unstable();
+        let column = |path: &&str| path.split('.').next().is_some_and(|name| !self.row.contains_key(name));
+        if let Some(gone) = columns.into_iter().find(column) {
+            self.refuse(field, Fault::ColumnMissing, format!("the row has no column {gone}"));
+            return None;
+        }
+        let object = |map: &Map<String, Value>| {
+            minijinja::Value::from_pairs(map.iter().map(|(name, value)| (name.as_str(), engine::value(value))))
+        };
+        let old = self.old.map_or_else(|| minijinja::Value::from(()), object);
+        let context = minijinja::Value::from_pairs([("row", object(self.row)), ("old", old)]);
+        self.render(field, &context)
+    }
+
+    fn render(&mut self, field: &str, context: &minijinja::Value) -> Option<Value> {
+        match engine::render(&self.compiled.env, field, context) {
             Ok(text) => Some(Value::String(text)),
             Err(error) => {
-                self.refuse(field, engine::describe(&error));
+                self.refuse(field, Fault::ExpressionFailed, engine::describe(&error));
                 None
             }
         }
@@ -205,7 +268,7 @@ impl Run<'_> {
         match read::text(&value) {
             Ok(text) => text,
             Err(problem) => {
-                self.refuse(field, problem);
+                self.refuse(field, Fault::ValueInvalid, problem);
                 None
             }
         }
@@ -225,13 +288,13 @@ impl Run<'_> {
     fn purpose(&mut self, source: Option<&Source>) -> Option<String> {
         let text = self.text("purpose", source)?;
         // Consent depends on it: a purpose that is not understood must not become another one.
-        read::purpose(&text).map_err(|problem| self.refuse("purpose", problem)).ok()
+        read::purpose(&text).map_err(|problem| self.refuse("purpose", Fault::ValueInvalid, problem)).ok()
     }
 
     fn instant(&mut self, field: &str, source: Option<&Source>, day: DayEnd) -> Option<DateTime<Utc>> {
         let value = self.value(field, source?)?;
         let read = read::instant(&value, self.compiled.zone, day);
-        read.map_err(|problem| self.refuse(field, problem)).ok().flatten()
+        read.map_err(|problem| self.refuse(field, Fault::ValueInvalid, problem)).ok().flatten()
     }
 
     fn values(&mut self, group: &str, sources: &std::collections::BTreeMap<String, Source>) -> Map<String, Value> {
@@ -244,7 +307,15 @@ impl Run<'_> {
     }
 
     /// The addresses that work. Those that do not are notes when another one works, and reasons when none does.
-    fn addresses(&mut self, sources: &[AddressSource]) -> Vec<Address> {
+    fn addresses(&mut self, country: Option<&Source>, sources: &[AddressSource]) -> Vec<Address> {
+        let country = self.optional("country", country, |text| {
+            let code = text.to_ascii_uppercase();
+            if phone::is_country(&code) {
+                Ok(code)
+            } else {
+                Err("is not a country of two letters such as IN".to_owned())
+            }
+        });
         let mut addresses: Vec<Address> = Vec::with_capacity(sources.len());
         let mut problems = Vec::new();
         for (i, source) in sources.iter().enumerate() {
@@ -252,14 +323,18 @@ impl Run<'_> {
             let refused = self.reasons.len();
             let Some(text) = self.text(&field, Some(&source.source)) else {
                 if self.reasons.len() == refused {
-                    problems.push(Reason { field, reason: format!("no {}", source.kind) });
+                    let reason = format!("no {}", source.kind);
+                    problems.push(Reason { field, fault: Fault::NoAddress, reason });
                 }
                 continue;
             };
-            match Address::parse(source.kind, &text, source.default_country.as_deref()) {
+            match Address::parse(source.kind, &text, country.as_deref().or(source.default_country.as_deref())) {
                 Ok(address) if addresses.contains(&address) => {}
                 Ok(address) => addresses.push(address),
-                Err(error) => problems.push(Reason { field, reason: format!("{error} ({})", mask(&text)) }),
+                Err(error) => {
+                    let reason = format!("{error} ({})", mask(&text));
+                    problems.push(Reason { field, fault: Fault::AddressInvalid, reason });
+                }
             }
         }
         if addresses.is_empty() {

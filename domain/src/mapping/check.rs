@@ -57,6 +57,34 @@ impl Column {
 }
 
 impl Mapping {
+    /// The columns that a row has to bring; none when an expression takes the row as a whole.
+    #[must_use]
+    pub fn columns(&self) -> Option<BTreeSet<String>> {
+        let mut env = engine::environment();
+        let mut columns = BTreeSet::new();
+        for (field, source) in self.sources() {
+            if let Source::Column(name) = source {
+                columns.insert(name.clone());
+            }
+            let Some(text) = source.template() else { continue };
+            if env.add_template_owned(field.clone(), text).is_err() {
+                continue;
+            }
+            let Ok(template) = env.get_template(&field) else { continue };
+            match source {
+                Source::Expression(_) => {
+                    for path in template.undeclared_variables(true) {
+                        let column = path.strip_prefix("row.").or_else(|| path.strip_prefix("old."))?;
+                        columns.extend(column.split('.').next().map(str::to_owned));
+                    }
+                }
+                Source::Template(_) => columns.extend(template.undeclared_variables(false)),
+                Source::Column(_) | Source::Constant(_) => {}
+            }
+        }
+        Some(columns)
+    }
+
     /// Finds everything that is wrong with this mapping; empty when the trigger may be created.
     ///
     /// `columns` are those of the watched table, `required` the variables without which the templates of the trigger's policy
@@ -74,7 +102,7 @@ impl Mapping {
             }
         }
         checker.sizes(self);
-        checker.addresses(&self.addresses);
+        checker.addresses(self.country.is_some(), &self.addresses);
         checker.constants(self);
         checker.times(self);
         checker.variables(self, required);
@@ -111,17 +139,39 @@ impl Checker<'_> {
     fn templates(&mut self, mapping: &Mapping) {
         let mut env = engine::environment();
         for (field, source) in mapping.sources() {
-            let Source::Template(text) = source else { continue };
+            let Some(text) = source.template() else { continue };
             if text.len() > engine::MAX_SOURCE_BYTES {
                 self.wrong(&field, format!("has more than {} bytes", engine::MAX_SOURCE_BYTES));
             }
-            if env.add_template_owned(field.clone(), text.clone()).is_err() {
+            if env.add_template_owned(field.clone(), text).is_err() {
                 continue;
             }
             let Ok(template) = env.get_template(&field) else { continue };
+            if matches!(source, Source::Expression(_)) {
+                self.expression(&field, &template.undeclared_variables(true).into_iter().collect());
+                continue;
+            }
             let names: BTreeSet<String> = template.undeclared_variables(false).into_iter().collect();
             for name in names.iter().filter(|n| !engine::GLOBALS.contains(&n.as_str())) {
                 self.column_exists(&field, name);
+            }
+        }
+    }
+
+    /// An expression sees the row and the row before, and nothing else.
+    fn expression(&mut self, field: &str, used: &BTreeSet<String>) {
+        for path in used.iter().filter(|path| !engine::GLOBALS.contains(&path.as_str())) {
+            let mut parts = path.split('.');
+            match (parts.next(), parts.next()) {
+                (Some("row" | "old"), Some(column)) => self.column_exists(field, column),
+                (Some("row" | "old"), None) => {}
+                (root, _) => {
+                    let root = root.unwrap_or_default();
+                    self.wrong(
+                        field,
+                        format!("uses {root}; columns are written row.{root}, or old.{root} for the row before"),
+                    );
+                }
             }
         }
     }
@@ -137,7 +187,7 @@ impl Checker<'_> {
         }
     }
 
-    fn addresses(&mut self, addresses: &[AddressSource]) {
+    fn addresses(&mut self, has_country: bool, addresses: &[AddressSource]) {
         if addresses.is_empty() {
             self.wrong("addresses", "is empty: map a phone, an email or a whatsapp_user, or nobody can be reached");
         }
@@ -145,9 +195,9 @@ impl Checker<'_> {
             let field = format!("addresses[{i}]");
             self.default_country(&field, address);
             match &address.source {
-                Source::Column(name) => self.address_column(&field, name, address),
+                Source::Column(name) => self.address_column(&field, name, has_country, address),
                 Source::Constant(value) => self.constant_address(&field, value, address),
-                Source::Template(_) => {}
+                Source::Template(_) | Source::Expression(_) => {}
             }
         }
     }
@@ -162,12 +212,12 @@ impl Checker<'_> {
         }
     }
 
-    fn address_column(&mut self, field: &str, name: &str, address: &AddressSource) {
+    fn address_column(&mut self, field: &str, name: &str, has_country: bool, address: &AddressSource) {
         let Some(column) = self.column(name) else { return };
         let data_type = column.data_type.clone();
         match (column.kind(), address.kind) {
             (Kind::Text | Kind::Unknown, _) => {}
-            (Kind::Number, AddressKind::Phone) if address.default_country.is_some() => {}
+            (Kind::Number, AddressKind::Phone) if has_country || address.default_country.is_some() => {}
             (Kind::Number, AddressKind::Phone) => {
                 let text = format!(
                     "column {name} is {data_type}, which cannot hold the + of a country code: set default_country"
@@ -234,7 +284,7 @@ impl Checker<'_> {
                         self.wrong(field, format!("column {name} is {data_type}, which is not a time"));
                     }
                 }
-                Some(Source::Template(_)) | None => {}
+                Some(Source::Template(_) | Source::Expression(_)) | None => {}
             }
         }
     }

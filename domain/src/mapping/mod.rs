@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::channel::AddressKind;
-pub use apply::{Compiled, Mapped, MappedContact, Reason, Unmappable};
+pub use apply::{Compiled, Fault, Mapped, MappedContact, Reason, Unmappable};
 pub use check::Column;
 
 /// Where a value comes from.
@@ -28,6 +28,19 @@ pub enum Source {
     Constant(serde_json::Value),
     /// A Jinja template over the columns of the row, such as `{{ first_name }} {{ last_name }}`.
     Template(String),
+    /// A Jinja expression over `row`, and over `old` where the row was changed, such as `row.first_name ~ " " ~ row.last_name`.
+    Expression(String),
+}
+
+impl Source {
+    /// What the engine compiles; none for what is taken as it is.
+    pub(crate) fn template(&self) -> Option<String> {
+        match self {
+            Self::Template(text) => Some(text.clone()),
+            Self::Expression(text) => Some(format!("{{{{ {text} }}}}")),
+            Self::Column(_) | Self::Constant(_) => None,
+        }
+    }
 }
 
 /// An address of the contact: its kind, and where it comes from.
@@ -58,6 +71,9 @@ pub struct Mapping {
     /// The contact's IANA time zone, such as `Asia/Kolkata`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time_zone: Option<Source>,
+    /// The country of phones without a country code; wins over that of an address where it has a value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub country: Option<Source>,
     /// The contact's addresses; at least one.
     pub addresses: Vec<AddressSource>,
     /// Attributes to keep with the contact.
@@ -91,6 +107,7 @@ impl Mapping {
             ("display_name", &self.display_name),
             ("locale", &self.locale),
             ("time_zone", &self.time_zone),
+            ("country", &self.country),
             ("purpose", &self.purpose),
             ("dedup_key", &self.dedup_key),
             ("valid_until", &self.valid_until),

@@ -154,7 +154,10 @@ fn a_row_becomes_a_notification() {
     assert_eq!(Value::Object(mapped.variables), json!({"name": "Asha", "number": "GR-17", "office": "Pune"}));
     assert_eq!((mapped.purpose.as_deref(), mapped.dedup_key.as_deref()), (Some("service"), Some("grievance-17")));
     assert_eq!(mapped.valid_until.unwrap().to_rfc3339(), "2026-11-30T18:30:00+00:00", "the end of the day in the zone");
-    assert_eq!(mapped.notes, [Reason { field: "addresses[1]".into(), reason: "no email".into() }]);
+    assert_eq!(
+        mapped.notes,
+        [Reason { field: "addresses[1]".into(), fault: Fault::NoAddress, reason: "no email".into() }]
+    );
 }
 
 #[test]
@@ -203,6 +206,45 @@ fn a_column_that_was_renamed_is_named_in_each_field_that_uses_it() {
     let fields: Vec<&str> = error.reasons.iter().map(|r| r.field.as_str()).collect();
     assert!(fields.contains(&"display_name") && fields.contains(&"variables.name"), "{error}");
     assert!(error.to_string().contains("the row has no column first_name"));
+}
+
+#[test]
+fn an_expression_sees_the_row_and_the_row_before() {
+    let mut json = grievance();
+    json["variables"]["name"] = json!({"expression": "row.first_name ~ ' (' ~ old.district | lower ~ ')'"});
+    let mapping = mapping(json.clone());
+    assert_eq!(mapping.validate(&columns(), &required(&["name"])), []);
+    assert!(mapping.columns().unwrap().is_superset(&required(&[
+        "first_name",
+        "district",
+        "mobile",
+        "id",
+        "answer_by"
+    ])));
+    let compiled = Compiled::new(&mapping, required(&["name"])).unwrap();
+    let old = json!({"district": "PUNE"}).as_object().unwrap().clone();
+    assert_eq!(compiled.apply_change(&row(), Some(&old)).unwrap().variables["name"], "Asha (pune)");
+    assert_eq!(compiled.apply(&row()).unwrap_err().reasons[0].fault, Fault::ExpressionFailed, "there is no row before");
+    for (wrong, part) in
+        [("row.town", "no column town"), ("first_name", "row.first_name"), ("row.id }} {{ row.id", "syntax")]
+    {
+        json["variables"]["name"] = json!({"expression": wrong});
+        let found = super::tests::mapping(json.clone()).validate(&columns(), &required(&["name"]));
+        assert!(
+            found.iter().any(|v| v.field == "variables.name" && v.description.contains(part)),
+            "{wrong}: {found:?}"
+        );
+    }
+}
+
+#[test]
+fn the_country_of_the_row_wins_over_the_mappings() {
+    let mut json = grievance();
+    json["country"] = json!({"column": "district"});
+    let mut row = row();
+    row.insert("district".into(), json!("gb"));
+    row.insert("mobile".into(), json!("020 7946 0018"));
+    assert_eq!(apply(&mapping(json), &row).unwrap().contact.addresses[0].value, "+442079460018");
 }
 
 #[test]

@@ -42,7 +42,9 @@ impl From<Error> for Status {
             Error::BatchTooLarge { limit } => {
                 because(Code::InvalidArgument, "BATCH_TOO_LARGE", &words, [("limit", limit.to_string())])
             }
-            Error::CursorGone => because(Code::OutOfRange, "CURSOR_GONE", &words, []),
+            Error::CursorGone { oldest_cursor } => {
+                because(Code::OutOfRange, "CURSOR_GONE", &words, [("oldest_cursor", oldest_cursor)])
+            }
             Error::Outside { reason, message } => because(Code::FailedPrecondition, reason, &message, []),
             Error::SecretMissing { setting, message } => {
                 because(Code::FailedPrecondition, "SECRET_MISSING", &message, [("setting", setting)])
@@ -156,7 +158,7 @@ mod tests {
             (Error::RequestIdReused, Code::InvalidArgument),
             (Error::PageToken, Code::InvalidArgument),
             (Error::BatchTooLarge { limit: 3 }, Code::InvalidArgument),
-            (Error::CursorGone, Code::OutOfRange),
+            (Error::CursorGone { oldest_cursor: "x".into() }, Code::OutOfRange),
             (Error::Outside { reason: "SECRET_MISSING", message: "not set".into() }, Code::FailedPrecondition),
             (Error::SecretMissing { setting: "token_env".into(), message: "not set".into() }, Code::FailedPrecondition),
             (Error::Storage(storage::Error::Unavailable(sqlx())), Code::Unavailable),

@@ -5,14 +5,19 @@ use std::{future::Future, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
+pub mod captures;
 pub mod correct_clock;
 pub mod dispatch;
 pub mod fallback;
+pub mod firings;
 pub mod housekeeping;
+pub mod mailing;
 pub mod merging;
+pub mod planner;
 pub mod providers;
 pub mod receiving;
 pub mod relay;
+pub mod schedules;
 pub mod sequencer;
 pub mod sweep;
 pub mod writer;

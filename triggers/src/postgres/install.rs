@@ -57,6 +57,46 @@ pub async fn uninstall(conn: &mut PgConnection, schema: &CaptureSchema, watch: W
     run(conn, schema, &ddl::uninstall_statements(schema, watch)?, true).await
 }
 
+/// Takes the capture of a watch off its table; rows that nobody took yet stay and are still taken. [`uninstall`] removes the
+/// rest once [`has_rows`] says no.
+///
+/// # Errors
+/// [`Error::Busy`] if writers were in the way for too long, or a refusal of Postgres.
+pub async fn detach(conn: &mut PgConnection, schema: &CaptureSchema, watch: WatchId) -> Result<(), Error> {
+    run(conn, schema, &ddl::detach_statements(schema, watch)?, true).await
+}
+
+/// Whether rows of a watch lie in the outbox, taken or not.
+///
+/// # Errors
+/// A connection's error.
+pub async fn has_rows(conn: &mut PgConnection, schema: &CaptureSchema, watch: WatchId) -> Result<bool, Error> {
+    let outbox = schema.own("outbox");
+    if !exists(conn, &outbox).await? {
+        return Ok(false);
+    }
+    let sql = format!("select exists (select from {outbox} where watch = $1)");
+    Ok(sqlx::query_scalar(AssertSqlSafe(sql)).bind(watch.0).persistent(false).fetch_one(conn).await?)
+}
+
+/// Every capture that is installed, with its definition; none where an older version wrote one that cannot be read.
+///
+/// # Errors
+/// A connection's error.
+pub async fn installed(
+    conn: &mut PgConnection,
+    schema: &CaptureSchema,
+) -> Result<Vec<(WatchId, Option<Watch>)>, Error> {
+    let registry = schema.own("watch");
+    if !exists(conn, &registry).await? {
+        return Ok(Vec::new());
+    }
+    let sql = format!("select id, definition from {registry} order by id");
+    let rows: Vec<(i64, serde_json::Value)> =
+        sqlx::query_as(AssertSqlSafe(sql)).persistent(false).fetch_all(conn).await?;
+    Ok(rows.into_iter().map(|(id, definition)| (WatchId(id), serde_json::from_value(definition).ok())).collect())
+}
+
 /// Whether the capture of a watch is installed, in any definition.
 ///
 /// # Errors
@@ -81,13 +121,15 @@ async fn installed_definition(
     watch: WatchId,
 ) -> Result<Option<serde_json::Value>, Error> {
     let registry = schema.own("watch");
-    let exists: bool =
-        sqlx::query_scalar("select to_regclass($1) is not null").bind(&registry).fetch_one(&mut *conn).await?;
-    if !exists {
+    if !exists(conn, &registry).await? {
         return Ok(None);
     }
     let sql = format!("select definition from {registry} where id = $1");
     Ok(sqlx::query_scalar(AssertSqlSafe(sql)).bind(watch.0).persistent(false).fetch_optional(conn).await?)
+}
+
+async fn exists(conn: &mut PgConnection, table: &str) -> Result<bool, Error> {
+    Ok(sqlx::query_scalar("select to_regclass($1) is not null").bind(table).fetch_one(conn).await?)
 }
 
 fn is_same(definition: &serde_json::Value, watch: &Watch) -> bool {

@@ -26,7 +26,7 @@ pub use catalogue::{Column, Server, Table, TableKind};
 pub use drain::{Consumer, ConsumerPoke, ConsumerSettings};
 pub use error::{Error, MissingPrivilege};
 pub use health::{SourceHealth, SourceState, TriggerFault, TriggerProblem};
-pub use install::{check, install, is_installed, replace, uninstall};
+pub use install::{check, detach, has_rows, install, installed, is_installed, replace, uninstall};
 pub use names::TableName;
 pub use source::{CaptureSchema, Source};
 pub use watch::Watch;

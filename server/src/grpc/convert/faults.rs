@@ -67,6 +67,12 @@ impl Faults {
         self.found.is_empty()
     }
 
+    /// Hands over what was noted so far, to be said together with what is found later.
+    #[must_use]
+    pub fn take(&mut self) -> Vec<Violation> {
+        std::mem::take(&mut self.found)
+    }
+
     /// What was noted.
     #[must_use]
     pub fn into_violations(self) -> Vec<Violation> {

@@ -6,8 +6,13 @@ pub mod channel;
 pub mod common;
 pub mod contact;
 pub mod content;
+pub mod event;
 mod faults;
+pub mod message;
+pub mod notification;
+pub mod plan;
 pub mod policy;
+pub mod sending;
 pub mod template;
 
 pub use faults::Faults;
