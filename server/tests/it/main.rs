@@ -6,4 +6,5 @@ mod processes;
 mod protocol;
 mod sending;
 mod support;
+mod triggers;
 mod walls;
