@@ -37,6 +37,7 @@ create table notification (
   reason        text,
   purpose       text not null default 'service',
   variables     jsonb not null,
+  labels        jsonb,                                         -- the caller's own marks, name -> text; null: none
   valid_until   timestamptz,
   deliver_after timestamptz,
   created_at    timestamptz not null,
@@ -48,6 +49,16 @@ create index notification_by_state on notification (campaign_id, state, id);
 create index notification_by_reason on notification (campaign_id, reason, id) where reason is not null;
 create index notification_by_contact on notification (contact_id, id);
 create index notification_by_trigger on notification (trigger_id, id) where trigger_id is not null;
+
+-- Files for the steps that go by email.
+create table notification_attachment (
+  notification_id uuid not null references notification on delete cascade,
+  position        smallint not null,
+  file_name       text not null,
+  mime_type       text not null,
+  data            bytea not null,
+  primary key (notification_id, position)
+);
 
 create table delivery (
   id                  uuid primary key,

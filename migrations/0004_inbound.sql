@@ -78,6 +78,7 @@ create table conversation (
 );
 create unique index conversation_open on conversation (contact_id) where phase = 'open';
 create index conversation_by_contact on conversation (contact_id, id);
+create index conversation_by_activity on conversation (changed_at, id);
 
 create table message (
   id                  uuid primary key,
@@ -101,6 +102,7 @@ create table message (
   unique (conversation_id, seq)
 );
 create index message_by_notification on message (notification_id) where notification_id is not null;
+create index message_by_channel on message (channel_id, id);
 create unique index message_by_delivery on message (delivery_id) where delivery_id is not null and outbound;
 
 -- Since when evidence that could stop this notification lies stored and unmerged: a receipt of one of its attempts, or a
@@ -117,3 +119,41 @@ language sql stable parallel safe as $$
         join inbound_inbox i on i.sender = s.kind::text || ':' || s.value
       where c.contact_id = the_contact and i.parked_at is null))
 $$;
+
+-- What happened in a conversation, one row each: its messages; what became of the deliveries of its notifications; the
+-- notifications of its contact that began while it was the latest one, or that it answers; and what was consented to.
+create view conversation_activity as
+with belongs as (
+  select v.id as conversation_id, n.id, n.created_at, n.changed_at, n.state
+    from conversation v join notification n on n.contact_id = v.contact_id
+   where (n.created_at >= v.created_at
+          and n.created_at < coalesce((select min(x.created_at) from conversation x
+                                        where x.contact_id = v.contact_id and x.id > v.id), 'infinity'))
+      or exists (select from message m where m.notification_id = n.id and m.conversation_id = v.id)),
+carried as (
+  select b.conversation_id, d.id, d.channel_id from belongs b join delivery d on d.notification_id = b.id
+  union
+  select m.conversation_id, d.id, d.channel_id from message m join delivery d on d.id = m.delivery_id where m.outbound)
+select m.conversation_id, m.received_at as at, 2 as rank, 'message' as kind, 'messages/' || m.id as subject,
+       case when m.outbound then 'sent' else 'received' end as word, m.id as message_id, m.channel_id
+  from message m
+union all
+select c.conversation_id, a.ended_at, 3, 'delivery', 'deliveries/' || c.id,
+       case a.outcome when 'accepted' then 'sent' when 'refused' then 'failed' else 'unknown' end, null, c.channel_id
+  from carried c join attempt a on a.delivery_id = c.id where a.outcome <> 'not_sent'
+union all
+select c.conversation_id, r.received_at, 4, 'delivery', 'deliveries/' || c.id, r.evidence::text, null, c.channel_id
+  from carried c join receipt r on r.delivery_id = c.id
+union all
+select b.conversation_id, b.created_at, 1, 'notification', 'notifications/' || b.id, 'created', null, null from belongs b
+union all
+select b.conversation_id, b.changed_at, 5, 'notification', 'notifications/' || b.id, b.state::text, null, null
+  from belongs b where b.state not in ('pending', 'waiting')
+union all
+select v.id, h.at, 6, 'consent', 'contacts/' || v.contact_id,
+       lower(h.channel_type) || case when h.opted_in then ' opted in' else ' opted out' end, null, null
+  from conversation v join contact_address l on l.contact_id = v.contact_id
+  join consent_history h on h.address_id = l.address_id
+ where h.at >= v.created_at
+   and h.at < coalesce((select min(x.created_at) from conversation x where x.contact_id = v.contact_id and x.id > v.id),
+                       'infinity');

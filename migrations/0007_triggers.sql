@@ -63,6 +63,7 @@ create table firing (
 ) with (fillfactor = 80);
 create index firing_pending on firing (id) where state = 'pending';
 create index firing_by_state on firing (trigger_id, state, id);
+create index firing_by_notification on firing (notification_id) where notification_id is not null;
 create index firing_replays on firing (replay_of) where replay_of is not null;
 
 -- What de-duplicating triggers remember: rows with one key within the window are one notification, whoever takes them.

@@ -13,11 +13,11 @@ process_of() {
   alive "$pid" && grep -qzxsF "SWITCHBOARD_STARTED_BY=$PROCESSES/$1" "/proc/$pid/environ" && printf '%s\n' "$pid"
 }
 
-# start_process NAME COMMAND...: in the background, with a log of its own.
+# start_process NAME COMMAND...: in the background, with a log of its own; KEEP_LOG=yes goes on in the log of the run before.
 start_process() {
   local name=$1
   shift
-  : >"$PROCESSES/$name.log"
+  [ "${KEEP_LOG:-}" = yes ] || : >"$PROCESSES/$name.log"
   detached "$PROCESSES/$name.log" env "SWITCHBOARD_STARTED_BY=$PROCESSES/$name" "$@" >"$PROCESSES/$name.pid"
 }
 

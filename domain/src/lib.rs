@@ -13,6 +13,7 @@ mod codes;
 pub use codes::UnknownCode;
 
 pub mod address;
+pub mod campaign;
 pub mod backoff;
 pub mod channel;
 pub mod circuit;

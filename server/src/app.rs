@@ -17,7 +17,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     bus::{Queue, SharedBus, local::LocalBus, rabbit::RabbitBus},
-    clock::Clock,
+    clock::{Clock, Measured},
     config::Config,
     grpc,
     http::{self, Web, health::Health, spool},
@@ -31,14 +31,8 @@ use crate::{
     telemetry,
     wake::{NOTIFY_CHANNEL, Topic, Wake},
     workers::{
-        captures,
-        correct_clock::{self, Measured},
-        dispatch::Dispatch,
-        fallback, firings, housekeeping, merging,
-        providers::Providers,
-        receiving,
-        relay::Relay,
-        sequencer, sweep, writer,
+        captures, correct_clock, dispatch::Dispatch, fallback, firings, housekeeping, mailing, merging, planner,
+        providers::Providers, receiving, relay::Relay, schedules, sequencer, sweep, writer,
     },
 };
 
@@ -326,6 +320,8 @@ impl Process<'_> {
         self.spawn("inbound", stage, |stop| merging::inbound(context.clone(), stop));
         self.spawn("fallback", stage, |stop| fallback::run(context.clone(), stop));
         self.spawn("sweep", stage, |stop| sweep::run(context.clone(), stop));
+        self.spawn("planner", stage, |stop| planner::Planner::new(context.clone()).run(stop));
+        self.spawn("mailing", stage, |stop| mailing::run(context.clone(), stop));
         self.spawn("sequencer", stage, |stop| sequencer::run(context.clone(), stop));
         self.spawn("housekeeping", stage, |stop| housekeeping::run(context.clone(), retention, stop));
     }
@@ -335,6 +331,7 @@ impl Process<'_> {
         let (context, stage) = (&self.context, &self.stages.workers);
         self.spawn("captures", stage, |stop| captures::run(context.clone(), stop));
         self.spawn("firings", stage, |stop| firings::run(context.clone(), stop));
+        self.spawn("schedules", stage, |stop| schedules::run(context.clone(), stop));
     }
 
     /// Runs a part of the process. One that ends before it is told to, by a panic or otherwise, ends the process.
@@ -342,11 +339,12 @@ impl Process<'_> {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let (stop, failed) = (stage.stop.clone(), self.stages.failed.clone());
-        let running = AssertUnwindSafe(part(stop.child_token())).catch_unwind();
+        // The intake is told first: once it is, everything is about to end.
+        let (told, failed) = (self.stages.intake.stop.clone(), self.stages.failed.clone());
+        let running = AssertUnwindSafe(part(stage.stop.child_token())).catch_unwind();
         stage.tasks.spawn(async move {
             let ended = running.await;
-            if ended.is_err() || !stop.is_cancelled() {
+            if ended.is_err() || !told.is_cancelled() {
                 tracing::error!(part = name, panicked = ended.is_err(), "a part of the process ended by itself");
                 failed.cancel();
             }

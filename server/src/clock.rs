@@ -4,10 +4,10 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicI64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -80,6 +80,28 @@ impl Clock {
                 changed = moved.changed() => if changed.is_err() { return },
             }
         }
+    }
+}
+
+/// A measurement of the offset that is older than this is doubtful.
+const DOUBTFUL: Duration = Duration::from_secs(180);
+
+/// When the clock was last measured against the database's. Cheap to clone; clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Measured {
+    at: Arc<Mutex<Option<Instant>>>,
+}
+
+impl Measured {
+    /// Whether the offset is known well enough to decide by.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        self.at.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|at| at.elapsed() < DOUBTFUL)
+    }
+
+    /// Notes that it was measured now.
+    pub fn note(&self) {
+        *self.at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 }
 

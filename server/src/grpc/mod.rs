@@ -16,6 +16,10 @@ pub mod stream;
 mod call_lists;
 mod channels;
 mod contacts;
+mod conversations;
+mod events;
+mod messages;
+mod notifications;
 mod policies;
 mod templates;
 mod triggers;
@@ -28,10 +32,10 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::{Server, server::TcpIncoming};
 use tonic_health::ServingStatus;
 
-use crate::services::Context;
+use crate::services::{Context, events::Feed};
 
-/// The biggest request that is read.
-pub const MAX_REQUEST_BYTES: usize = 4 * 1024 * 1024;
+/// The biggest request that is read: the files of a mail, at most 5 MiB, and what is said besides.
+pub const MAX_REQUEST_BYTES: usize = 8 * 1024 * 1024;
 /// How often a silent connection is asked whether it is still there, and how long it has to answer.
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(20));
 /// Open requests and streams on one connection.
@@ -60,11 +64,14 @@ pub async fn serve(listener: TcpListener, context: Context, shutdown: Cancellati
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()?;
     macro_rules! limited {
-        ($module:ident::$server:ident, $room:ident::$service:ident) => {
-            v1::$module::$server::new($room::$service { context: context.clone() })
-                .max_decoding_message_size(MAX_REQUEST_BYTES)
+        ($module:ident::$server:ident, $service:expr) => {
+            v1::$module::$server::new($service).max_decoding_message_size(MAX_REQUEST_BYTES)
         };
     }
+    let of = || context.clone();
+    let feed = Feed::start(of(), shutdown.clone());
+    let events = events::Events { context: of(), feed: feed.clone(), shutdown: shutdown.clone() };
+    let notifications = notifications::Notifications { context: of(), feed, shutdown: shutdown.clone() };
     let stopping = shutdown.clone();
     Server::builder()
         .tcp_nodelay(true)
@@ -80,6 +87,18 @@ pub async fn serve(listener: TcpListener, context: Context, shutdown: Cancellati
         .add_service(limited!(policy_service_server::PolicyServiceServer, policies::Policies))
         .add_service(limited!(template_service_server::TemplateServiceServer, templates::Templates))
         .add_service(limited!(trigger_service_server::TriggerServiceServer, triggers::Triggers))
+        .add_service(limited!(call_list_service_server::CallListServiceServer, call_lists::CallLists { context: of() }))
+        .add_service(limited!(channel_service_server::ChannelServiceServer, channels::Channels { context: of() }))
+        .add_service(limited!(contact_service_server::ContactServiceServer, contacts::Contacts { context: of() }))
+        .add_service(limited!(
+            conversation_service_server::ConversationServiceServer,
+            conversations::Conversations { context: of() }
+        ))
+        .add_service(limited!(event_service_server::EventServiceServer, events))
+        .add_service(limited!(message_service_server::MessageServiceServer, messages::Messages { context: of() }))
+        .add_service(limited!(notification_service_server::NotificationServiceServer, notifications))
+        .add_service(limited!(policy_service_server::PolicyServiceServer, policies::Policies { context: of() }))
+        .add_service(limited!(template_service_server::TemplateServiceServer, templates::Templates { context: of() }))
         .serve_with_incoming_shutdown(TcpIncoming::from(listener), async move {
             stopping.cancelled().await;
             health.set_service_status("", ServingStatus::NotServing).await;

@@ -42,12 +42,14 @@ impl From<Error> for Status {
             Error::BatchTooLarge { limit } => {
                 because(Code::InvalidArgument, "BATCH_TOO_LARGE", &words, [("limit", limit.to_string())])
             }
-            Error::CursorGone => because(Code::OutOfRange, "CURSOR_GONE", &words, []),
             Error::Outside { reason: reason @ "SOURCE_UNAVAILABLE", message } => {
                 retryable(Code::Unavailable, reason, &message, AFTER_OUTAGE)
             }
             Error::Outside { reason: reason @ "SQL_TIMEOUT", message } => {
                 because(Code::DeadlineExceeded, reason, &message, [])
+            }
+            Error::CursorGone { oldest_cursor } => {
+                because(Code::OutOfRange, "CURSOR_GONE", &words, [("oldest_cursor", oldest_cursor)])
             }
             Error::Outside { reason, message } => because(Code::FailedPrecondition, reason, &message, []),
             Error::SecretMissing { setting, message } => {
@@ -162,7 +164,7 @@ mod tests {
             (Error::RequestIdReused, Code::InvalidArgument),
             (Error::PageToken, Code::InvalidArgument),
             (Error::BatchTooLarge { limit: 3 }, Code::InvalidArgument),
-            (Error::CursorGone, Code::OutOfRange),
+            (Error::CursorGone { oldest_cursor: "x".into() }, Code::OutOfRange),
             (Error::Outside { reason: "SECRET_MISSING", message: "not set".into() }, Code::FailedPrecondition),
             (Error::SecretMissing { setting: "token_env".into(), message: "not set".into() }, Code::FailedPrecondition),
             (Error::Storage(storage::Error::Unavailable(sqlx())), Code::Unavailable),

@@ -15,13 +15,13 @@ use tokio_util::sync::CancellationToken;
 use super::{Web, spool::Spool};
 use crate::{
     bus::SharedBus,
+    clock::Measured,
     services::Context,
     storage::{
         self, housekeeping,
         schema::{self, Schema},
     },
     telemetry,
-    workers::correct_clock::Measured,
 };
 
 /// How long the database may take to answer a question about health.

@@ -76,7 +76,7 @@ async fn question(context: &Context, open: &Unanswered) -> Result<Answer> {
     let snapshot = context.directory.snapshot(&context.side).await?;
     let Some((channel, provider)) = snapshot.provider(open.provider_id) else { return Ok(Answer::HasNot) };
     let Ok(connector) = provider.connector.as_ref() else { return Ok(Answer::CannotSay) };
-    let Ok(content) = rendering::content(context, &open.claimed, channel.channel_type()).await else {
+    let Ok(content) = rendering::words(context, &open.claimed, channel.channel_type()).await else {
         return Ok(Answer::CannotSay);
     };
     let question = Question {

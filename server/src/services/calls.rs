@@ -39,7 +39,7 @@ pub async fn script(
         variables: &spoken.variables,
         locale: &spoken.locale,
     };
-    let content = rendering::content(context, source, ChannelType::Voice).await.map_err(|refusal| {
+    let content = rendering::words(context, source, ChannelType::Voice).await.map_err(|refusal| {
         tracing::warn!(delivery.id = %step.delivery_id, code = refusal.code, "a call's script cannot be rendered");
         NoScript::NotFound
     })?;

@@ -112,7 +112,10 @@ pub enum Error {
     },
     /// The cursor lies before what is kept.
     #[error("the cursor is older than what is kept")]
-    CursorGone,
+    CursorGone {
+        /// The oldest position that one can follow from.
+        oldest_cursor: String,
+    },
     /// Something outside ours (a source database, a provider) refused; the words say what to mend.
     #[error("{message}")]
     Outside {

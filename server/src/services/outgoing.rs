@@ -87,7 +87,7 @@ pub async fn append_sent(
     let Some(sent) = conversations::sent(conn, delivery_id).await? else { return Ok(()) };
     let snapshot = context.directory.snapshot(&context.side).await?;
     let Some(channel) = snapshot.channel(sent.claimed.channel_id) else { return Ok(()) };
-    let content = match rendering::content(context, &sent.claimed, channel.channel_type()).await {
+    let content = match rendering::words(context, &sent.claimed, channel.channel_type()).await {
         Ok(content) => content,
         Err(refusal) => Content::Unsupported { text: refusal.detail },
     };

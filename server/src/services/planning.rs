@@ -132,9 +132,15 @@ impl Page {
     /// # Errors
     /// What storage says (a send group may have to be made).
     pub async fn place(&mut self, conn: &mut Conn, subject: &Subject) -> Result<Placed> {
-        let Some(recipient) = self.recipients.get(&subject.contact_id) else {
-            return Ok(ended(State::Skipped, subject.from_step, Reason::NoAddress));
-        };
+        match self.foresee(subject) {
+            Some(entered) => self.note(conn, subject, entered).await,
+            None => Ok(ended(State::Skipped, subject.from_step, Reason::NoAddress)),
+        }
+    }
+
+    /// What would happen to a subject now; nothing is noted. None for a contact that does not exist.
+    pub fn foresee(&mut self, subject: &Subject) -> Option<Entered> {
+        let recipient = self.recipients.get(&subject.contact_id)?;
         let recipient = recipient_facts(recipient, self.zone, &self.snapshot, &subject.variables);
         let now = self.now;
         let facts = self.channel_facts(&subject.plan);
@@ -147,8 +153,7 @@ impl Page {
             because: subject.because,
             now,
         };
-        let entered = enter(&subject.plan.policy, &recipient, facts, &entry);
-        self.note(conn, subject, entered).await
+        Some(enter(&subject.plan.policy, &recipient, facts, &entry))
     }
 
     /// Lets a notification begin later: pending, with a timer in the clock of its first step's group.
@@ -213,7 +218,6 @@ impl Page {
                 self.deliveries.push(DeliveryRow {
                     id,
                     notification_id: subject.id,
-                    campaign_id: subject.campaign_id,
                     step,
                     send_group_id: Some(group),
                     channel_id: Some(send.channel),
@@ -258,7 +262,6 @@ impl Page {
             self.deliveries.push(DeliveryRow {
                 id: Uuid::now_v7(),
                 notification_id: subject.id,
-                campaign_id: subject.campaign_id,
                 step: index(skip.step),
                 send_group_id: None,
                 channel_id: skip.channel,

@@ -1,10 +1,19 @@
 //! From what was claimed to what is said: the content of a conversation's message as it stands, of a notification's step from
 //! its pinned template.
 
-use domain::{channel::ChannelType, delivery::FailureClass, fallback::Target, message::Content};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use domain::{
+    channel::ChannelType,
+    delivery::FailureClass,
+    fallback::Target,
+    message::{Attachment, Content},
+};
 
 use super::{Context, Result};
-use crate::{channels::Refusal, storage::dispatch::Claimed};
+use crate::{
+    channels::Refusal,
+    storage::{self, dispatch::Claimed},
+};
 
 /// What a delivery's content is made of.
 #[derive(Debug, Clone, Copy)]
@@ -33,11 +42,34 @@ impl<'a> From<&'a Claimed> for Source<'a> {
     }
 }
 
-/// The content of a delivery.
+/// The content of a delivery, with the files of its notification where it is a mail.
+///
+/// # Errors
+/// As [`words`].
+pub async fn content(
+    context: &Context,
+    claimed: &Claimed,
+    channel_type: ChannelType,
+) -> std::result::Result<Content, Refusal> {
+    let mut content = words(context, claimed, channel_type).await?;
+    if let (Content::Email { attachments, .. }, Some(notification)) = (&mut content, claimed.notification_id) {
+        let unreadable = |error: storage::Error| refusal("ATTACHMENT_UNREADABLE", &error.to_string());
+        let mut conn = context.side.conn().await.map_err(unreadable)?;
+        let files = storage::sending::attachments(&mut conn, notification).await.map_err(unreadable)?;
+        attachments.extend(files.into_iter().map(|file| Attachment {
+            file_name: file.file_name,
+            mime_type: file.mime_type,
+            data_base64: STANDARD.encode(file.data),
+        }));
+    }
+    Ok(content)
+}
+
+/// The content of a delivery without the files that travel with it.
 ///
 /// # Errors
 /// A refusal of our own, without a call: the template cannot be rendered with these variables, or stored content cannot be read.
-pub async fn content<'a>(
+pub async fn words<'a>(
     context: &Context,
     source: impl Into<Source<'a>>,
     channel_type: ChannelType,

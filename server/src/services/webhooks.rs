@@ -2,7 +2,7 @@
 //! receipts and taking up messages is the work of others, later.
 //!
 //! Checking needs no database once the channels are known, so that a forged request is refused even while Postgres is away, and
-//! a true one can wait on disk ([`crate::http::spool`]).
+//! a true one can wait on disk until it is back.
 
 use std::sync::Arc;
 

@@ -227,10 +227,10 @@ pub async fn remove_timers(conn: &mut Conn, kind: &str, timers: &[DueTimer]) -> 
     let owners: Vec<Uuid> = timers.iter().map(|t| t.owner).collect();
     let generations: Vec<i32> = timers.iter().map(|t| t.generation).collect();
     sqlx::query!(
-        r#"with l as (select t.owner, t.kind from timer t
-                        join unnest($1::uuid[], $2::int[]) x(owner, generation)
-                          on x.owner = t.owner and x.generation = t.generation
-                       where t.kind = $3 order by t.owner for update of t)
+        r#"with x as (select x.owner, x.generation from unnest($1::uuid[], $2::int[]) x(owner, generation) order by x.owner),
+           l as (select t.owner, t.kind from x cross join lateral (
+                   select y.owner, y.kind from timer y
+                    where y.owner = x.owner and y.kind = $3 and y.generation = x.generation for update) t)
            delete from timer t using l where t.owner = l.owner and t.kind = l.kind"#,
         &owners,
         &generations,
@@ -263,7 +263,9 @@ pub async fn clocks(conn: &mut Conn, notifications: &[Uuid], now: DateTime<Utc>)
         GroupClock,
         r#"select x.id as "notification_id!", t.due_at as "due_at?",
                   $2::timestamptz - coalesce(g.clock_shift, '0') as "group_now!", not coalesce(g.running, true) as "paused!"
-             from unnest($1::uuid[]) x(id) left join timer t on t.owner = x.id and t.kind = 'step'
+             from unnest($1::uuid[]) x(id)
+             left join lateral (select y.due_at, y.send_group_id from timer y
+                                 where y.owner = x.id and y.kind = 'step' offset 0) t on true
              left join lateral (
                select s.clock_shift, s.running from send_group s
                 where s.id = coalesce(t.send_group_id, (select d.send_group_id from delivery d

@@ -221,6 +221,7 @@ pub async fn decide(conn: &mut Conn, decided: &[Decided], now: DateTime<Utc>) ->
     let reason: Vec<Option<&str>> = decided.iter().map(|d| d.reason.as_deref()).collect();
     let reasons: Vec<&Value> = decided.iter().map(|d| &d.reasons).collect();
     let notifications: Vec<Option<Uuid>> = decided.iter().map(|d| d.notification_id).collect();
+    // The state is compared as text so that the index of pending rows, which is empty when the plan is made, is not walked.
     sqlx::query!(
         r#"with u as (
              update firing f
@@ -228,7 +229,7 @@ pub async fn decide(conn: &mut Conn, decided: &[Decided], now: DateTime<Utc>) ->
                     decided_at = $6
                from unnest($1::bigint[], $2::text[], $3::text[], $4::jsonb[], $5::uuid[])
                  as x(id, state, reason, reasons, notification_id)
-              where f.id = x.id and f.state = 'pending' returning f.id, f.trigger_id, f.state, f.reason)
+              where f.id = x.id and f.state::text = 'pending' returning f.id, f.trigger_id, f.state, f.reason)
            insert into event_out (kind, type, subject, to_state, reason, at)
            select 'trigger', u.state::text, 'triggers/' || t.slug || '/firings/' || u.id, u.state::text, u.reason, $6
              from u join trigger t on t.id = u.trigger_id order by u.id"#,

@@ -210,9 +210,11 @@ pub async fn candidates(conn: &mut Conn, addresses: &[i64]) -> Result<Vec<Candid
         CandidateRow,
         r#"select n.id as notification_id, n.state::text as "state!", n.step, n.campaign_id, n.plan_id,
                   x.attempt_started_at as "marked_at!", x.id as "delivery_id!", x.step as "delivery_step!"
-             from (select d.id, d.notification_id, d.step, d.attempt_started_at from delivery d
-                    where d.address_id = any($1) and d.attempts > 0 and d.notification_id is not null
-                    order by d.id desc limit 50) x
+             from (select l.* from unnest($1::bigint[]) a(id) cross join lateral (
+                     select d.id, d.notification_id, d.step, d.attempt_started_at from delivery d
+                      where d.address_id = a.id and d.attempts > 0 and d.notification_id is not null
+                      order by d.id desc limit 50) l
+                    order by l.id desc limit 50) x
              join notification n on n.id = x.notification_id
             order by x.attempt_started_at desc"#,
         addresses

@@ -38,7 +38,8 @@ pub struct LostAttempt {
 /// What storage says.
 pub async fn lost(conn: &mut Conn, limit: i64) -> Result<(Vec<i64>, Vec<LostAttempt>)> {
     let chunks = sqlx::query_scalar!(
-        "select id from dispatch where published_at is not null and lease_until < clock_timestamp() order by lease_until limit $1",
+        r#"select id from dispatch where published_at is not null and lease_until < statement_timestamp()
+            order by lease_until limit $1"#,
         limit
     )
     .fetch_all(&mut *conn)
@@ -51,9 +52,10 @@ pub async fn lost(conn: &mut Conn, limit: i64) -> Result<(Vec<i64>, Vec<LostAtte
         r#"select d.id as delivery_id, d.token as "token!", d.attempts as attempt, d.channel_id as "channel_id!",
                   d.provider_id as "provider_id!", d.step, d.failures, d.throttles, d.notification_id,
                   coalesce(n.generation, 0) as "generation!", n.plan_id as "plan_id?"
-             from unnest($1::bigint[]) c(id) join dispatch x on x.id = c.id cross join unnest(x.delivery_ids) i(id)
-             join delivery d on d.id = i.id left join notification n on n.id = d.notification_id
-            where d.work = 'sending' and d.lease_until < clock_timestamp()"#,
+             from dispatch x cross join unnest(x.delivery_ids) i(id)
+             cross join lateral (select * from delivery y where y.id = i.id offset 0) d
+             left join notification n on n.id = d.notification_id
+            where x.id = any($1) and d.work = 'sending' and d.lease_until < clock_timestamp()"#,
         &chunks
     )
     .fetch_all(conn)

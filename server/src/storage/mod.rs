@@ -4,11 +4,13 @@
 //! Habits that hold here: names, never `select *`; bulk work through `unnest`, never a loop of statements; rows are locked in
 //! id order before a set is written; machine time is `clock_timestamp()`, business time a parameter.
 
+pub mod activities;
 pub mod asking;
 pub mod audiences;
 pub mod breakers;
 pub mod call_lists;
 pub mod calls;
+pub mod campaigns;
 pub mod channels;
 pub mod consents;
 pub mod contacts;
@@ -18,12 +20,16 @@ pub mod deciding;
 pub mod directory;
 pub mod dispatch;
 pub mod events;
+pub mod feed;
 pub mod firings;
+pub mod history;
 pub mod housekeeping;
 pub mod inbound;
 pub mod leader;
 pub mod leases;
 pub mod listen;
+pub mod mailing;
+pub mod messages;
 pub mod outcomes;
 pub mod planning;
 pub mod plans;
@@ -33,7 +39,9 @@ pub mod receipts;
 pub mod receiving;
 pub mod recipients;
 pub mod requests;
+pub mod schedules;
 pub mod schema;
+pub mod sending;
 pub mod sources;
 pub mod templates;
 pub mod triggers;

@@ -51,7 +51,6 @@ pub struct OutcomeRow {
 ///
 /// # Errors
 /// What storage says.
-#[expect(clippy::too_many_lines, reason = "one statement with a column for each fact")]
 pub async fn store(conn: &mut Conn, rows: &[OutcomeRow], now: DateTime<Utc>) -> Result<Vec<(Uuid, bool)>> {
     let ids: Vec<Uuid> = rows.iter().map(|r| r.delivery_id).collect();
     let tokens: Vec<Uuid> = rows.iter().map(|r| r.token).collect();
@@ -308,7 +307,9 @@ pub async fn make_due_if_invalid(conn: &mut Conn, deliveries: &[Uuid], now: Date
     sqlx::query!(
         r#"insert into timer (owner, kind, send_group_id, due_at, generation)
            select n.id, 'step', d.send_group_id, 'epoch'::timestamptz, n.generation
-             from delivery d join notification n on n.id = d.notification_id
+             from delivery d
+            cross join lateral (select y.id, y.state, y.step, y.generation from notification y
+                                 where y.id = d.notification_id offset 0) n
             where d.id = any($1) and d.work = 'queued' and d.valid_until <= $2 and n.state = 'waiting' and n.step = d.step
             order by n.id
            on conflict (owner, kind) do update set due_at = excluded.due_at, generation = excluded.generation"#,

@@ -96,8 +96,6 @@ pub struct DeliveryRow {
     pub id: Uuid,
     /// Its notification.
     pub notification_id: Uuid,
-    /// The campaign of the notification, for the events.
-    pub campaign_id: Option<i64>,
     /// Its step.
     pub step: i16,
     /// Its send group; none when it is skipped.
@@ -112,7 +110,7 @@ pub struct DeliveryRow {
     pub valid_until: Option<DateTime<Utc>>,
 }
 
-/// Inserts deliveries and their events. A step that stands already (two deciders met) is left as it is; comes back with what was
+/// Inserts deliveries and their events; their notifications stand already. A step that stands already (two deciders met) is left as it is; comes back with what was
 /// really inserted.
 ///
 /// # Errors
@@ -120,7 +118,6 @@ pub struct DeliveryRow {
 pub async fn insert_deliveries(conn: &mut Conn, rows: &[DeliveryRow], now: DateTime<Utc>) -> Result<Vec<Uuid>> {
     let ids: Vec<Uuid> = rows.iter().map(|r| r.id).collect();
     let notifications: Vec<Uuid> = rows.iter().map(|r| r.notification_id).collect();
-    let campaigns: Vec<Option<i64>> = rows.iter().map(|r| r.campaign_id).collect();
     let steps: Vec<i16> = rows.iter().map(|r| r.step).collect();
     let groups: Vec<Option<i64>> = rows.iter().map(|r| r.send_group_id).collect();
     let channels: Vec<Option<i32>> = rows.iter().map(|r| r.channel_id).collect();
@@ -128,26 +125,25 @@ pub async fn insert_deliveries(conn: &mut Conn, rows: &[DeliveryRow], now: DateT
     let skipped: Vec<Option<&str>> = rows.iter().map(|r| r.skipped.as_deref()).collect();
     let valid: Vec<Option<DateTime<Utc>>> = rows.iter().map(|r| r.valid_until).collect();
     let inserted = sqlx::query_scalar!(
-        r#"with x as (select * from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::smallint[], $5::bigint[], $6::int[],
-                                           $7::bigint[], $8::text[], $10::timestamptz[])
-                        as x(id, notification_id, campaign_id, step, send_group_id, channel_id, address_id, skipped,
-                             valid_until)),
+        r#"with x as (select * from unnest($1::uuid[], $2::uuid[], $3::smallint[], $4::bigint[], $5::int[], $6::bigint[],
+                                           $7::text[], $9::timestamptz[])
+                        as x(id, notification_id, step, send_group_id, channel_id, address_id, skipped, valid_until)),
            u as (
              insert into delivery (id, notification_id, step, send_group_id, channel_id, address_id, work, reason, valid_until,
                                    created_at)
              select id, notification_id, step, send_group_id, channel_id, address_id,
-                    case when skipped is null then 'queued' else 'skipped' end::delivery_work, skipped, valid_until, $9
+                    case when skipped is null then 'queued' else 'skipped' end::delivery_work, skipped, valid_until, $8
                from x on conflict (notification_id, step) where notification_id is not null do nothing
-             returning id, step, channel_id, work, reason),
+             returning id, notification_id, step, channel_id, work, reason),
            e as (
              insert into event_out (kind, type, campaign_id, channel_id, step, to_state, reason, n, ids, at)
-             select 'delivery', 'created', x.campaign_id, u.channel_id, u.step, u.work::text, u.reason, count(*),
-                    array_agg(u.id), $9
-               from u join x on x.id = u.id group by x.campaign_id, u.channel_id, u.step, u.work, u.reason)
+             select 'delivery', 'created', n.campaign_id, u.channel_id, u.step, u.work::text, u.reason, count(*),
+                    array_agg(u.id), $8
+               from u cross join lateral (select y.campaign_id from notification y where y.id = u.notification_id offset 0) n
+              group by n.campaign_id, u.channel_id, u.step, u.work, u.reason)
            select id from u"#,
         &ids,
         &notifications,
-        &campaigns as &[Option<i64>],
         &steps,
         &groups as &[Option<i64>],
         &channels as &[Option<i32>],
@@ -228,8 +224,10 @@ pub async fn send_group(
     weight: i32,
 ) -> Result<i64> {
     let found = sqlx::query_scalar!(
-        r#"select id from send_group
-            where campaign_id is not distinct from $1 and channel_id = $2 and lane = $3::text::lane"#,
+        r#"select id as "id!" from send_group where campaign_id = $1 and channel_id = $2 and lane = $3::text::lane
+           union all
+           select id from send_group
+            where $1::bigint is null and campaign_id is null and channel_id = $2 and lane = $3::text::lane"#,
         campaign_id,
         channel_id,
         lane.as_str()
@@ -241,7 +239,8 @@ pub async fn send_group(
     }
     let id = sqlx::query_scalar!(
         r#"insert into send_group (campaign_id, channel_id, channel_type, lane, weight, running, paused_at)
-           select $1, $2, $3, $4::text::lane, $5, coalesce(c.state <> 'paused', true), c.paused_at
+           select $1, $2, $3, $4::text::lane, $5, coalesce(c.state not in ('paused', 'cancelling'), true),
+                  case when c.state in ('paused', 'cancelling') then coalesce(c.paused_at, c.updated_at) end
              from (select 1) one left join campaign c on c.id = $1
            on conflict (campaign_id, channel_id, lane) do update set weight = send_group.weight
            returning id"#,
@@ -298,11 +297,11 @@ pub async fn move_notifications(conn: &mut Conn, moves: &[Move], now: DateTime<U
              update notification n
                 set state = x.to_state::notification_state, step = x.step, reason = x.reason, generation = n.generation + 1,
                     answered_by = coalesce(n.answered_by, x.answered_by), late = n.late or x.late, changed_at = $9
-               from x where n.id = x.id returning n.id)
+               from x where n.id = x.id returning x.*)
            insert into event_out (kind, type, campaign_id, step, from_state, to_state, reason, n, ids, at)
-           select 'notification', case when x.from_state = x.to_state then 'step_changed' else 'state_changed' end,
-                  x.campaign_id, x.step, x.from_state, x.to_state, x.reason, count(*), array_agg(x.id), $9
-             from x join u on u.id = x.id group by x.campaign_id, x.from_state, x.to_state, x.step, x.reason"#,
+           select 'notification', case when from_state = to_state then 'step_changed' else 'state_changed' end,
+                  campaign_id, step, from_state, to_state, reason, count(*), array_agg(id), $9
+             from u group by campaign_id, from_state, to_state, step, reason"#,
         &ids,
         &campaigns as &[Option<i64>],
         &from as &[&str],

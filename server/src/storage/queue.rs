@@ -74,11 +74,11 @@ pub struct WaitingGroup {
 pub async fn waiting_groups(conn: &mut Conn, now: DateTime<Utc>) -> Result<Vec<WaitingGroup>> {
     let rows = sqlx::query!(
         r#"select g.id, g.channel_id, g.channel_type, g.lane::text as "lane!", g.weight
-             from send_group g
+             from send_group g cross join lateral (
+                  select d.id from dispatch d
+                   where d.channel_type = g.channel_type and d.lane = g.lane and d.send_group_id = g.id
+                     and d.published_at is null and d.not_before <= statement_timestamp() limit 1) x
             where g.running and g.not_before <= $1
-              and exists (select from dispatch d
-                           where d.channel_type = g.channel_type and d.lane = g.lane and d.send_group_id = g.id
-                             and d.published_at is null and d.not_before <= clock_timestamp())
             order by g.id"#,
         now
     )
@@ -107,7 +107,7 @@ pub async fn next_waiting_secs(conn: &mut Conn) -> Result<Option<f64>> {
              from send_group g cross join lateral (
                   select d.not_before from dispatch d
                    where d.channel_type = g.channel_type and d.lane = g.lane and d.send_group_id = g.id
-                     and d.published_at is null and d.not_before > clock_timestamp()
+                     and d.published_at is null and d.not_before > statement_timestamp()
                    order by d.not_before limit 1) x
             where g.running"#
     )
@@ -162,7 +162,7 @@ pub async fn grant(
            p as (select x.id from want w cross join lateral (
                    select d.id from dispatch d
                     where d.channel_type = $3 and d.lane = $4::text::lane and d.send_group_id = w.send_group_id
-                      and d.published_at is null and d.not_before <= clock_timestamp()
+                      and d.published_at is null and d.not_before <= statement_timestamp()
                     order by d.not_before, d.id limit w.k for update skip locked) x)
            update dispatch d
               set published_at = clock_timestamp(), lease_until = clock_timestamp() + make_interval(secs => $5)

@@ -105,7 +105,7 @@ pub async fn take(conn: &mut Conn, limit: i64) -> Result<(Vec<Taken>, bool)> {
                       for update skip locked)
            select i.id, coalesce(r.delivery_id, i.delivery_id) as delivery_id, coalesce(r.n, i.n) as n,
                   i.evidence::text as "evidence!", i.failure_class, i.failure_code, i.provider_time, i.received_at, i.body_id,
-                  exists (select from delivery d where d.id = coalesce(r.delivery_id, i.delivery_id)) as "known!"
+                  (select d.id from delivery d where d.id = coalesce(r.delivery_id, i.delivery_id)) is not null as "known!"
              from b join receipt_inbox i on i.id = b.id
              left join provider_ref r on r.provider_id = i.provider_id and r.provider_message_id = i.provider_message_id
             order by i.id"#,

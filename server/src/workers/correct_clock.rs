@@ -1,42 +1,19 @@
 //! Keeps business time on Postgres's clock, so that all processes agree however wrong their machines' clocks are.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use chrono::{TimeDelta, Utc};
 use tokio_util::sync::CancellationToken;
 
 use super::repeat;
-use crate::{services::Context, storage::receiving, telemetry};
+use crate::{clock::Measured, services::Context, storage::receiving, telemetry};
 
 /// How often the offset is measured.
 const EVERY: Duration = Duration::from_secs(30);
 /// An answer that took longer says too little.
 const MAX_ROUND_TRIP: Duration = Duration::from_secs(1);
-/// A measurement older than this is doubtful.
-const DOUBTFUL: Duration = Duration::from_secs(180);
 /// An offset of this many seconds is worth a word in the log.
 const NOTABLE_SECS: f64 = 2.0;
-
-/// When the clock was last measured. Cheap to clone; clones share it.
-#[derive(Debug, Clone, Default)]
-pub struct Measured {
-    at: Arc<Mutex<Option<Instant>>>,
-}
-
-impl Measured {
-    /// Whether the offset is known well enough to decide by.
-    #[must_use]
-    pub fn is_known(&self) -> bool {
-        self.at.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|at| at.elapsed() < DOUBTFUL)
-    }
-
-    fn now(&self) {
-        *self.at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-    }
-}
 
 /// Measures until `stop`.
 pub async fn run(context: Context, measured: Measured, stop: CancellationToken) {
@@ -64,7 +41,7 @@ pub async fn measure(context: &Context, measured: &Measured) -> anyhow::Result<f
     // It was said somewhere between the question and the answer: in the middle, as far as one can know.
     let there = there + TimeDelta::from_std(took / 2).unwrap_or_default();
     context.clock.correct(there);
-    measured.now();
+    measured.note();
     let offset = (there - Utc::now()).as_seconds_f64();
     telemetry::clock_offset(offset);
     if offset.abs() > NOTABLE_SECS {

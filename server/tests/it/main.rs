@@ -1,10 +1,15 @@
 //! Stories on a real Postgres, a real RabbitMQ and real sockets: one binary, one module a story.
 
+mod campaigns;
 mod api;
 mod killing;
+mod papers;
+mod plans;
 mod processes;
 mod protocol;
+mod reading;
 mod sending;
+mod shell;
 mod support;
 mod triggers;
 mod walls;

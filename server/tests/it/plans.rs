@@ -20,7 +20,7 @@ use server::{
         outcomes::{self, Ended},
         receipts,
     },
-    storage::{Conn, dispatch, receipts::NewReceipt},
+    storage::{Conn, dispatch, queue, receipts::NewReceipt},
 };
 use sqlx::{Row, SqlSafeStr};
 use testkit::eventually;
@@ -80,11 +80,11 @@ const GROUPS: &[&str] = &["send_group"];
 fn hot_path() -> Vec<Hot> {
     let of_group: &[&str] = &["channel_type", "lane", "send_group_id"];
     vec![
-        hot("dispatch", "waiting_groups", 0).by("dispatch_waiting", of_group).walks(GROUPS),
-        hot("dispatch", "next_waiting_secs", 0).by("dispatch_waiting", of_group).walks(GROUPS),
-        hot("dispatch", "outstanding", 0).by("dispatch_leased", &["lease_until"]),
-        hot("dispatch", "grant", 0).by("dispatch_waiting", of_group),
-        hot("dispatch", "take_back", 0).by("dispatch_pkey", &["id"]),
+        hot("queue", "waiting_groups", 0).by("dispatch_waiting", of_group).walks(GROUPS),
+        hot("queue", "next_waiting_secs", 0).by("dispatch_waiting", of_group).walks(GROUPS),
+        hot("queue", "outstanding", 0).by("dispatch_leased", &["lease_until"]),
+        hot("queue", "grant", 0).by("dispatch_waiting", of_group),
+        hot("queue", "take_back", 0).by("dispatch_pkey", &["id"]),
         hot("dispatch", "claim", 0).by("delivery_pkey", &["id"]),
         hot("dispatch", "mark", 0).by("delivery_pkey", &["id"]),
         hot("dispatch", "cancel_unwanted", 0).by("delivery_pkey", &["id"]),
@@ -119,7 +119,21 @@ fn hot_path() -> Vec<Hot> {
         hot("receipts", "start_waits", 0).by("delivery_pkey", &["id"]),
         hot("inbound", "take", 0).by("inbound_inbox_by_sender", &["sender"]).walks(&["inbound_inbox"]),
         hot("inbound", "candidates", 0).by("delivery_by_address", &["address_id"]),
-        hot("inbound", "delivery_of_provider_message", 0),
+        hot("inbound", "delivery_of_provider_message", 0)
+            .by("provider_ref_pkey", &["provider_id", "provider_message_id"])
+            .walks(&["channel_provider"]),
+        hot("campaigns/recipients", "list", 0)
+            .by("notification_by_state", &["campaign_id", "state", "id"])
+            .walks(&["channel"]),
+        hot("campaigns/planning", "take_in", 0),
+        hot("campaigns/planning", "finished", 0)
+            .by("notification_by_state", &["campaign_id", "state"])
+            .walks(&["campaign"]),
+        hot("campaigns/planning", "unfinished", 0).by("notification_by_state", &["campaign_id", "state"]),
+        hot("recipients", "load", 0).by("contact_pkey", &["id"]),
+        hot("sending", "contacts_of", 0),
+        hot("firings", "insert", 0).walks(&["trigger"]),
+        hot("firings", "decide", 0).by("firing_pkey", &["id"]).walks(&["trigger"]),
         hot("events", "sequence", 0).walks(&["event_out", "event_counter"]),
         hot("events", "after", 0).by("event_pkey", &["number"]),
     ]
@@ -142,7 +156,7 @@ impl Judge<'_> {
             "Hash Join" | "Merge Join" | "BitmapAnd" => {
                 self.fault(format!("{kind} {}{}", text("Hash Cond"), text("Merge Cond")))
             }
-            "Nested Loop" if !text("Join Filter").is_empty() => {
+            "Nested Loop" if !text("Join Filter").is_empty() && !self.is_small(&node["Plans"][1]) => {
                 self.fault(format!("pairs every row with every row: {}", text("Join Filter")));
             }
             "Index Scan" | "Index Only Scan" | "Bitmap Index Scan" => {
@@ -152,6 +166,15 @@ impl Judge<'_> {
         }
         for child in node["Plans"].as_array().into_iter().flatten() {
             self.look(child);
+        }
+    }
+
+    /// Whether the inner side of a join reads nothing but tables that may be walked.
+    fn is_small(&self, node: &Value) -> bool {
+        let inner = node["Plans"].as_array().map(Vec::as_slice).unwrap_or_default();
+        match node["Relation Name"].as_str() {
+            Some(table) => self.walks.contains(&table),
+            None => !inner.is_empty() && inner.iter().all(|node| self.is_small(node)),
         }
     }
 
@@ -250,7 +273,7 @@ async fn fill(world: &World) -> anyhow::Result<()> {
     let plan = world.plan(&["sms-main"], |_, _| {}).await?.id;
     let tables =
         "send_group, contact, address, contact_address, notification, delivery, dispatch, timer, attempt, provider_ref,
-                  receipt_inbox, inbound_inbox, event_out, event";
+                  receipt_inbox, inbound_inbox, message, event_out, event";
     let mut conn = world.db.pool.acquire().await?;
     for table in tables.split(',') {
         run(&mut conn, format!("alter table {table} set (autovacuum_enabled = false)")).await?;
@@ -292,6 +315,13 @@ async fn fill(world: &World) -> anyhow::Result<()> {
                select 1, 'SM' || i, 'delivered', 0 from generate_series(1, 20000) i;
              insert into inbound_inbox (channel_id, provider_id, sender, fact, body_id, received_at)
                select {channel}, 1, 'phone:+9198' || lpad(i::text, 8, '0'), '{{}}', 0, now() from generate_series(1, 5000) i;
+             insert into message (id, conversation_id, seq, outbound, channel_id, address_id, sender, receiver, content, plain_text,
+                                  received_at)
+               select {delivery}, {notification}, 1, true, {channel}, 1, '', '', '{{}}', '', now() from generate_series(1, 5000) i;
+             insert into trigger (slug, kind, definition, created_at, updated_at) values ('t', 'table', '{{}}', now(), now());
+             insert into firing (trigger_id, event_key, lane, state, captured_at, created_at)
+               select t.id, i::text, 'bulk', case when i % 10 = 0 then 'pending' else 'fired' end::firing_state, now(), now()
+                 from trigger t, generate_series(1, 20000) i;
              insert into event_out (kind, campaign_id, to_state, n, at)
                select 'delivery', 1, 'sent', 1, now() from generate_series(1, 5000);
              insert into event (number, kind, type, n, ids, at)
@@ -376,9 +406,9 @@ async fn most_updates_of_a_delivery_are_heap_only() -> anyhow::Result<()> {
         .fetch_one(&world.db.pool)
         .await?;
     let mut conn = world.context.db.conn().await?;
-    let groups = dispatch::waiting_groups(&mut conn, world.now()).await?;
+    let groups = queue::waiting_groups(&mut conn, world.now()).await?;
     for group in &groups {
-        let chunks = dispatch::grant(&mut conn, "SMS", group.lane, &[group.send_group_id], &[100], 60.0).await?;
+        let chunks = queue::grant(&mut conn, "SMS", group.lane, &[group.send_group_id], &[100], 60.0).await?;
         for chunk in chunks {
             let token = Uuid::new_v4();
             let claimed = dispatch::claim(&mut conn, chunk.chunk, token, 60.0).await?;

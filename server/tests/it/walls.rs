@@ -11,11 +11,12 @@ use crate::support::source::{self, Kind, Named, Token, paths, tokens};
 const ROOMS: &[(&str, &[&str])] = &[
     ("main", &["app", "doctor", "config", "grpc", "http", "workers", "services", "storage", "bus", "channels", "wake"]),
     ("app", &["doctor", "config", "grpc", "http", "workers", "services", "storage", "bus", "channels", "wake"]),
-    ("doctor", &["config", "services", "storage", "bus", "channels", "wake"]),
+    ("doctor", &["config", "http", "services", "storage", "bus", "channels", "wake"]),
     ("config", &[]),
     ("grpc", &["services", "storage", "channels", "wake"]),
-    ("http", &["services", "storage", "channels", "wake"]),
-    ("workers", &["services", "storage", "bus", "channels", "wake"]),
+    // Health asks whether the bus stands.
+    ("http", &["config", "services", "storage", "bus", "channels", "wake"]),
+    ("workers", &["config", "services", "storage", "bus", "channels", "wake"]),
     ("services", &["storage", "bus", "channels", "wake"]),
     ("storage", &[]),
     ("bus", &[]),
@@ -23,8 +24,11 @@ const ROOMS: &[(&str, &[&str])] = &[
     // The hub of wake-ups carries them through storage; what it stands on may not call it.
     ("wake", &["storage"]),
     ("clock", &[]),
-    ("telemetry", &[]),
+    ("telemetry", &["config"]),
 ];
+
+/// The rooms that may see the whole of the settings; others that may name `config` may name a section of it.
+const WHOLE_CONFIG: &[&str] = &["main", "app", "doctor"];
 
 /// Common ground: business time, and the names of metrics.
 const COMMON: &[&str] = &["clock", "telemetry"];
@@ -38,6 +42,7 @@ const CRATES: &[(&str, &[&str], &[&str])] = &[
     ("testkit", &["server", "simulator", "proto", "domain", "triggers"], &["server", "simulator", "proto", "domain"]),
     ("bench", &["server", "testkit", "simulator", "proto", "domain", "triggers"], &["testkit"]),
     ("clients/cli", &["proto"], &["proto"]),
+    ("clients/demo", &["proto"], &["proto"]),
     ("clients/simulator", &[], &[]),
 ];
 
@@ -48,6 +53,18 @@ const NOT_IN_DOMAIN: &[&str] =
 /// Crates that belong to one room of the server alone: (crate, rooms).
 const OWNED: &[(&str, &[&str])] =
     &[("proto", &["grpc"]), ("lapin", &["bus"]), ("tonic", &["grpc", "app", "doctor"]), ("lettre", &["channels"])];
+
+/// Who may start a task by hand, and why. Everything else is started by `app`, which supervises it and waits for its end.
+/// (A lint would forbid it in tests too.)
+const SPAWNS: &[(&str, &str)] = &[
+    ("server/src/app.rs", "the supervisor"),
+    ("server/src/storage/db.rs", "a begin must not be cancelled half way"),
+    ("server/src/workers/providers.rs", "others are told of a breaker while the caller goes on"),
+    ("server/src/workers/captures.rs", "a consumer for each source, supervised there"),
+    ("server/src/grpc/stream.rs", "a stream outlives the call that opened it"),
+    ("server/src/grpc/idempotent.rs", "a write ends although its caller has gone"),
+    ("server/src/services/events/reader.rs", "one reader feeds all streams"),
+];
 
 /// Lines in a file: a wall.
 const MAX_LINES: usize = 500;
@@ -76,6 +93,14 @@ fn look(file: &str, text: &str) -> Vec<Violation> {
     let named = paths(&tokens);
     if !file.starts_with("server/src/storage/") && !file.starts_with("triggers/src/postgres/") && in_production(file) {
         sql_stays_in_storage(&named, &mut report);
+    }
+    let ships = file.starts_with("server/src/") || file.starts_with("triggers/src/");
+    if ships
+        && !file.ends_with("tests.rs")
+        && !file.ends_with("testing.rs")
+        && SPAWNS.iter().all(|(may, _)| *may != file)
+    {
+        tasks_are_supervised(&named, &mut report);
     }
     if file.starts_with("domain/src/") {
         domain_decides_only(&tokens, &named, &mut report);
@@ -120,6 +145,19 @@ fn sql_stays_in_storage(named: &[Named], report: &mut impl FnMut(usize, String))
     }
 }
 
+fn tasks_are_supervised(named: &[Named], report: &mut impl FnMut(usize, String)) {
+    let spawns = |path: &&Named| {
+        let parts: Vec<&str> = path.parts.iter().map(String::as_str).collect();
+        matches!(parts[..], ["tokio", "spawn"] | ["tokio", "task", "spawn"] | ["task", "spawn"])
+    };
+    for path in named.iter().filter(spawns).filter(|path| !path.inside.iter().any(|module| module == "tests")) {
+        report(
+            path.line,
+            "nobody waits for this task: start it from app.rs, or say in walls.rs why it may run alone".into(),
+        );
+    }
+}
+
 fn domain_decides_only(tokens: &[Token], named: &[Named], report: &mut impl FnMut(usize, String)) {
     for token in tokens.iter().filter(|t| matches!(t.word(), Some("async" | "await"))) {
         report(token.line, "the domain waits for nothing: no async".into());
@@ -158,7 +196,11 @@ fn rooms_keep_apart(inside: &str, named: &[Named], report: &mut impl FnMut(usize
         }
         let Some(room) = room_named(&module, path) else { continue };
         let known = ROOMS.iter().any(|(name, _)| *name == room);
-        if known && room != own && !COMMON.contains(&room) && !allowed.contains(&room) {
+        let part = path.parts.iter().skip_while(|part| *part != room).nth(1).map(String::as_str);
+        let whole = room == "config"
+            && !WHOLE_CONFIG.contains(&own.as_str())
+            && matches!(part, None | Some("Config" | "*" | "self"));
+        if known && room != own && !COMMON.contains(&room) && (whole || !allowed.contains(&room)) {
             report(path.line, format!("`{own}` may not see `{room}`: {}", why(own, room)));
         }
     }
@@ -294,6 +336,16 @@ const S: &str = r#\"crate::http::x\"#;
 }
 
 #[test]
+fn a_room_may_be_given_a_section_of_the_settings_and_never_the_whole() {
+    let source =
+        "//! Planted.\nuse crate::config::Retention;\nuse crate::config::{self, Config};\nuse crate::config::*;\n";
+    let worker = broken("server/src/workers/planted.rs", source);
+    assert_eq!(worker.keys().copied().collect::<Vec<_>>(), [3, 4], "{worker:?}");
+    assert!(broken("server/src/app.rs", source).is_empty());
+    assert!(broken("server/src/storage/planted.rs", source).contains_key(&2));
+}
+
+#[test]
 fn the_three_lowest_rooms_never_see_each_other() {
     for (own, others) in
         [("storage", ["bus", "channels"]), ("bus", ["storage", "channels"]), ("channels", ["storage", "bus"])]
@@ -316,6 +368,9 @@ fn planted_breaches_of_the_house_rules_are_found() {
         "//! x\nfn f() { sqlx::query!(\"select 1\"); }\nuse sqlx::{Connection, query_as};\n",
     );
     assert_eq!(sql.keys().copied().collect::<Vec<_>>(), [2, 3], "{sql:?}");
+    let spawn = "//! x\nfn f() { tokio::spawn(g()); }\nmod tests { fn h() { tokio::spawn(g()); } }\n";
+    let spawn = broken("server/src/workers/planted.rs", spawn);
+    assert_eq!(spawn.keys().copied().collect::<Vec<_>>(), [2], "{spawn:?}");
     let proto = broken("server/src/services/planted.rs", "//! x\nuse proto::v1;\n");
     assert!(proto[&2].contains("may see `proto`"), "{proto:?}");
     let domain = "//! x\nasync fn f() {}\nfn g() { chrono::Utc::now(); }\nuse std::time::Instant;\nfn h() { Instant::now(); }\nuse std::fs;\nfn i() { Uuid::now_v7(); }\n";

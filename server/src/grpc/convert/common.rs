@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::{
-    channel::{Address, AddressKind, ChannelType},
+    channel::{Address, AddressKind, ChannelType, Lane},
     delivery::{AfterUnknown, FailureClass},
     fallback::Success,
     notification::Reason,
@@ -68,6 +68,16 @@ pub const fn of_channel_type(value: ChannelType) -> v1::ChannelType {
         ChannelType::Sms => v1::ChannelType::Sms,
         ChannelType::Voice => v1::ChannelType::Voice,
         ChannelType::Email => v1::ChannelType::Email,
+    }
+}
+
+/// A lane that is said.
+#[must_use]
+pub const fn lane(value: v1::Lane) -> Option<Lane> {
+    match value {
+        v1::Lane::Unspecified => None,
+        v1::Lane::Interactive => Some(Lane::Interactive),
+        v1::Lane::Bulk => Some(Lane::Bulk),
     }
 }
 

@@ -239,6 +239,7 @@ fn change(contact: v1::Contact, mask: &Mask, faults: &mut Faults) -> Change {
         locale: mask.take("locale", locale),
         time_zone: mask.take("time_zone", time_zone),
         addresses: mask.take("addresses", addresses),
+        keep_addresses: false,
         attributes: mask.take("attributes", attributes),
         attribute,
     }

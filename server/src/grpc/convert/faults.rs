@@ -67,6 +67,12 @@ impl Faults {
         self.found.is_empty()
     }
 
+    /// Hands over what was noted so far, to be said together with what is found later.
+    #[must_use]
+    pub fn take(&mut self) -> Vec<Violation> {
+        std::mem::take(&mut self.found)
+    }
+
     /// What was noted.
     #[must_use]
     pub fn into_violations(self) -> Vec<Violation> {
@@ -120,7 +126,7 @@ impl Faults {
     /// The slug in a resource name such as `channels/sms-main`.
     pub fn name(&mut self, field: &str, collection: &str, value: &str) -> String {
         let slug = value.strip_prefix(collection).and_then(|rest| rest.strip_prefix('/'));
-        if !slug.is_some_and(|slug| Slug::parse(slug).is_ok()) {
+        if slug.is_none_or(|slug| Slug::parse(slug).is_err()) {
             self.note(field, format!("must be written {collection}/{{id}}, such as {collection}/main-1"));
         }
         slug.unwrap_or_default().to_owned()

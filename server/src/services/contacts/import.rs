@@ -124,11 +124,11 @@ async fn take_wave(context: &Context, options: Options, rows: &[Row]) -> Result<
     loop {
         let mut work = Work::begin(context).await?;
         match write_wave(&mut work, options, rows).await {
-            Ok(taken) => {
+            Ok((counts, written)) => {
                 if !options.validate_only {
                     work.commit(context).await?;
                 }
-                return Ok(taken);
+                return Ok((counts, written.len()));
             }
             Err(Error::Storage(storage::Error::Exists { .. } | storage::Error::Contended(_))) if tries < TRIES => {
                 tries += 1
@@ -138,7 +138,26 @@ async fn take_wave(context: &Context, options: Options, rows: &[Row]) -> Result<
     }
 }
 
-async fn write_wave(work: &mut Work, options: Options, rows: &[Row]) -> Result<(Counts, usize)> {
+/// Takes rows in the caller's transaction, and says the contact of each: for audiences, whose pages are transactions of their
+/// own.
+///
+/// # Errors
+/// What storage says; the whole transaction may be tried again when it met another one.
+pub async fn upsert(work: &mut Work, rows: Vec<Row>) -> Result<Vec<i64>> {
+    let mut contacts = Vec::with_capacity(rows.len());
+    for wave in waves(rows) {
+        let mut rest = wave.as_slice();
+        while !rest.is_empty() {
+            let (_, written) = write_wave(work, Options::default(), rest).await?;
+            rest = rest.get(written.len()..).unwrap_or_default();
+            contacts.extend(written);
+        }
+    }
+    Ok(contacts)
+}
+
+/// Writes a wave, or its beginning: says what became of the rows that were written, and the contact of each.
+async fn write_wave(work: &mut Work, options: Options, rows: &[Row]) -> Result<(Counts, Vec<i64>)> {
     let known = known(work, rows).await?;
     let rows = rows.get(..known.len()).unwrap_or_default();
     let (new, now) = (rows.iter().zip(&known).filter(|(_, k)| k.is_none()).count(), work.now());
@@ -169,7 +188,7 @@ async fn write_wave(work: &mut Work, options: Options, rows: &[Row]) -> Result<(
     if let Some(audience_id) = options.audience_id {
         contacts::add_to_audience(work.conn(), audience_id, &members).await?;
     }
-    Ok((counts, rows.len()))
+    Ok((counts, members))
 }
 
 /// The contact that each row changes, locked; none for rows that create one. Ends before the first row that changes a contact

@@ -49,6 +49,8 @@ pub struct Change {
     pub time_zone: Option<String>,
     /// The addresses, the preferred ones first; they replace all others.
     pub addresses: Option<Vec<Address>>,
+    /// Whether the addresses of other kinds are kept behind these: what a row of a query has no column for is not gone.
+    pub keep_addresses: bool,
     /// The attributes; they replace all others.
     pub attributes: Option<BTreeMap<String, String>>,
     /// Single attributes; an empty text takes one away.
@@ -203,6 +205,30 @@ async fn key(conn: &mut Conn, name: &ContactName) -> Result<i64> {
     }
 }
 
+/// The keys of contacts by name, locked; none for those that do not exist.
+///
+/// # Errors
+/// What storage says.
+pub async fn keys(conn: &mut Conn, names: &[ContactName]) -> Result<Vec<Option<i64>>> {
+    let externals: Vec<&str> = names
+        .iter()
+        .filter_map(|name| match name {
+            ContactName::External(id) => Some(id.as_str()),
+            ContactName::Id(_) => None,
+        })
+        .collect();
+    let by_external = contacts::by_external_id(conn, &externals).await?;
+    let ids: Vec<Option<i64>> = names
+        .iter()
+        .map(|name| match name {
+            ContactName::Id(id) => Some(*id),
+            ContactName::External(id) => by_external.get(id).copied(),
+        })
+        .collect();
+    let exist = contacts::lock(conn, &ids.iter().flatten().copied().collect::<Vec<_>>()).await?;
+    Ok(ids.into_iter().map(|id| id.filter(|id| exist.binary_search(id).is_ok())).collect())
+}
+
 /// Locks first and reads in the next statement, which sees what the lock waited for.
 async fn locked(conn: &mut Conn, id: i64) -> Result<Option<Contact>> {
     contacts::lock(conn, &[id]).await?;
@@ -276,8 +302,19 @@ impl Change {
             locale: text(&self.locale, &before.locale),
             time_zone: text(&self.time_zone, &before.time_zone),
             attributes: self.attributes_over(&before.attributes),
-            addresses: self.addresses.clone().unwrap_or_else(|| before.addresses.clone()),
+            addresses: self.addresses_over(&before.addresses),
             ..before.clone()
+        }
+    }
+
+    fn addresses_over(&self, before: &[Address]) -> Vec<Address> {
+        match &self.addresses {
+            None => before.to_vec(),
+            Some(new) if self.keep_addresses => {
+                let other = |old: &&Address| new.iter().all(|address| address.kind != old.kind);
+                new.iter().chain(before.iter().filter(other)).cloned().collect()
+            }
+            Some(new) => new.clone(),
         }
     }
 
@@ -339,6 +376,18 @@ mod tests {
         let after = change.merged(&before());
         assert_eq!((after.external_id, after.display_name.as_str(), after.locale.as_str()), (None, "Asha", "hi"));
         assert_eq!(after.attributes, serde_json::json!({"ward": "8"}));
+    }
+
+    #[test]
+    fn addresses_replace_all_others_or_those_of_their_kinds() {
+        let address = |kind: domain::channel::AddressKind, value: &str| Address { kind, value: value.to_owned() };
+        let phone = |value: &str| address(domain::channel::AddressKind::Phone, value);
+        let email = address(domain::channel::AddressKind::Email, "a@b.in");
+        let contact = Contact { addresses: vec![phone("+1"), email.clone()], ..before() };
+        let given = Change { addresses: Some(vec![phone("+3")]), ..Change::default() };
+        assert_eq!(given.merged(&contact).addresses, [phone("+3")]);
+        let kept = Change { keep_addresses: true, ..given };
+        assert_eq!(kept.merged(&contact).addresses, [phone("+3"), email]);
     }
 
     #[test]

@@ -167,6 +167,16 @@ pub async fn list(conn: &mut Conn, filter: &Filter, after: i64, limit: i64) -> R
     rows.into_iter().map(|row| Ok(row.try_get(0)?)).collect()
 }
 
+/// How many contacts a filter means.
+///
+/// # Errors
+/// What storage says.
+pub async fn count(conn: &mut Conn, filter: &Filter) -> Result<i64> {
+    let mut query = QueryBuilder::new("select count(*) from contact c where c.deleted_at is null and ");
+    filter::push(&mut query, filter);
+    Ok(query.build().fetch_one(conn).await?.try_get(0)?)
+}
+
 /// What is written of a contact.
 #[derive(Debug, Clone)]
 pub struct ContactWrite {

@@ -1,0 +1,260 @@
+//! From the way that a request names to a pinned plan: what it refers to is found, and everything that is wrong is said at
+//! once. Sends, campaigns and triggers name their ways alike.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use chrono::{DateTime, Utc};
+use domain::{
+    channel::ChannelType,
+    fallback::{Policy, PolicyWorld, Step, Success, Target, WorldChannel},
+};
+
+use crate::{
+    services::{
+        Context, Result, Violation,
+        directory::Snapshot,
+        plans::{PinnedPlan, Request},
+        policies::Definition,
+        templates::{CONTACT, Reference},
+    },
+    storage::{self, Conn, sending},
+};
+
+/// The reason of a violation whose field names something that does not exist.
+pub const REFERENCE_NOT_FOUND: &str = "REFERENCE_NOT_FOUND";
+
+/// One step as a request gives it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GivenStep {
+    /// The step.
+    pub step: Step,
+    /// Whether the request says what counts as success; else it follows from the channel.
+    pub says_success: bool,
+}
+
+impl GivenStep {
+    /// The step, asking for DELIVERED where nothing was said and the channel can prove it, else for SENT.
+    #[must_use]
+    pub fn settled(mut self, snapshot: &Snapshot) -> Step {
+        let provable = |channel_type| Success::Delivered.provable_by(channel_type);
+        if !self.says_success && channel_type_of(&self.step.target, snapshot).is_some_and(|t| !provable(t)) {
+            self.step.success = Success::Sent;
+        }
+        self.step
+    }
+}
+
+/// What a request names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Way {
+    /// A policy, or one step.
+    pub of: WayOf,
+    /// The template for steps that name none, as [`Reference`] writes it.
+    pub template: Option<String>,
+    /// Templates in place of those of single steps, by index.
+    pub step_templates: BTreeMap<usize, String>,
+}
+
+/// See [`Way`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WayOf {
+    /// A stored policy.
+    Policy {
+        /// Its slug.
+        slug: String,
+        /// The number of the version; 0 for the newest.
+        number: i32,
+    },
+    /// One step, which needs no policy.
+    Step(Box<GivenStep>),
+}
+
+/// Finds what a way refers to and pins it, in the caller's transaction.
+///
+/// # Errors
+/// What storage says; what is wrong with the way itself comes back as violations, all of them, with paths inside the plan.
+pub async fn pin(
+    context: &Context,
+    conn: &mut Conn,
+    way: &Way,
+    now: DateTime<Utc>,
+) -> Result<std::result::Result<Arc<PinnedPlan>, Vec<Violation>>> {
+    let snapshot = context.directory.snapshot(&context.side).await?;
+    let mut found = Vec::new();
+    let request = match &way.of {
+        WayOf::Policy { slug, number } => stored(conn, way, slug, *number, &mut found).await?,
+        WayOf::Step(step) => Some(single(conn, way, (**step).clone().settled(&snapshot), &snapshot, &mut found).await?),
+    };
+    let Some(request) = request else { return Ok(Err(found)) };
+    check_templates(conn, way, &request, &mut found).await?;
+    if !found.is_empty() {
+        return Ok(Err(found));
+    }
+    let id = context.plans.pin(conn, request, now).await?;
+    let plan = context.plans.load(conn, id).await?;
+    let missing = missing_contents(way, &plan, &snapshot);
+    Ok(if missing.is_empty() { Ok(plan) } else { Err(missing) })
+}
+
+/// The variables that some step of a plan needs and `given` does not have.
+#[must_use]
+pub fn missing_variables(
+    plan: &PinnedPlan,
+    snapshot: &Snapshot,
+    given: &serde_json::Map<String, serde_json::Value>,
+) -> Vec<String> {
+    let mut missing = Vec::new();
+    for step in &plan.policy.steps {
+        let Some(channel_type) = channel_type_of(&step.target, snapshot) else { continue };
+        let facts = plan.template_facts.iter();
+        let of_step = facts.filter(|f| Some(&f.slug) == step.template.as_ref() && f.channel_type == channel_type);
+        let needed = of_step.flat_map(|f| &f.contents).flat_map(|c| &c.variables);
+        missing.extend(needed.filter(|name| *name != CONTACT && given.get(*name).is_none_or(|v| v.is_null())).cloned());
+    }
+    missing.sort_unstable();
+    missing.dedup();
+    missing
+}
+
+/// The medium that a step leads to; none for call lists and for channels that do not exist (any more).
+#[must_use]
+pub fn channel_type_of(target: &Target, snapshot: &Snapshot) -> Option<ChannelType> {
+    match target {
+        Target::Channel(slug) => snapshot.by_slug(slug).map(super::super::directory::Channel::channel_type),
+        Target::ChannelType(channel_type) => Some(*channel_type),
+        Target::CallList(_) => None,
+    }
+}
+
+/// A violation of a field that names something that does not exist.
+pub fn not_found(field: &str, name: impl Into<String>) -> Violation {
+    let name = name.into();
+    Violation::new(field, format!("names {name}, which does not exist")).because(REFERENCE_NOT_FOUND).with("name", name)
+}
+
+async fn stored(
+    conn: &mut Conn,
+    way: &Way,
+    slug: &str,
+    number: i32,
+    found: &mut Vec<Violation>,
+) -> Result<Option<Request>> {
+    let Some((id, definition)) = sending::policy_version(conn, slug, number).await? else {
+        let version = if number == 0 { String::new() } else { format!("/versions/{number}") };
+        found.push(not_found("policy", format!("policies/{slug}{version}")));
+        return Ok(None);
+    };
+    let definition: Definition = serde_json::from_value(definition).map_err(storage::Error::from)?;
+    Ok(Some(request(way, definition, Some(id))))
+}
+
+/// A step of its own is checked as the step of a policy would be when it is written.
+async fn single(
+    conn: &mut Conn,
+    way: &Way,
+    step: Step,
+    snapshot: &Snapshot,
+    found: &mut Vec<Violation>,
+) -> Result<Request> {
+    let call_lists = match &step.target {
+        Target::CallList(slug) if sending::call_list_exists(conn, slug).await? => vec![slug.clone()],
+        Target::CallList(_) | Target::Channel(_) | Target::ChannelType(_) => Vec::new(),
+    };
+    let channels = snapshot.channels.iter();
+    let channel = |c: &super::super::directory::Channel| WorldChannel {
+        slug: c.row.slug.clone(),
+        channel_type: c.channel_type(),
+    };
+    let world = PolicyWorld { channels: channels.map(channel).collect(), call_lists, templates: Vec::new() };
+    let policy = Policy { steps: vec![step], at_least_once: false, purpose: domain::consent::SERVICE.to_owned() };
+    // Templates are looked up with those of the plan, below.
+    let mut bare = policy.clone();
+    bare.steps.iter_mut().for_each(|step| step.template = None);
+    for violation in bare.validate(&world).err().unwrap_or_default() {
+        found.push(of_step(violation.into(), &policy.steps));
+    }
+    Ok(request(way, policy.into(), None))
+}
+
+/// The rulebook says `steps[0].channel` of what the request calls `step.channel`.
+fn of_step(violation: Violation, steps: &[Step]) -> Violation {
+    let field = violation.field.replacen("steps[0]", "step", 1);
+    let name = match (steps.first().map(|s| &s.target), field.as_str()) {
+        (Some(Target::Channel(slug)), "step.channel") => format!("channels/{slug}"),
+        (Some(Target::CallList(slug)), "step.call_list") => format!("callLists/{slug}"),
+        (_, "step.success") => {
+            return Violation { field, ..violation }.because("SUCCESS_NOT_PROVABLE").with("step", "0");
+        }
+        _ => return Violation { field, ..violation },
+    };
+    not_found(&field, name)
+}
+
+fn request(way: &Way, definition: Definition, policy_version_id: Option<i64>) -> Request {
+    Request {
+        template: way.template.clone(),
+        step_templates: way.step_templates.clone(),
+        ..Request::of(definition, policy_version_id)
+    }
+}
+
+/// Every step that sends has a template, and every template exists.
+async fn check_templates(conn: &mut Conn, way: &Way, request: &Request, found: &mut Vec<Violation>) -> Result<()> {
+    let steps = &request.definition.policy.steps;
+    for index in way.step_templates.keys().filter(|index| **index >= steps.len()) {
+        let text = format!("names step {index}, and the policy has {} steps", steps.len());
+        found.push(Violation::new("step_templates", text));
+    }
+    let mut asked = Vec::new();
+    for (index, step) in steps.iter().enumerate() {
+        if matches!(step.target, Target::CallList(_)) {
+            continue;
+        }
+        match template_of(way, index, step) {
+            Some((field, name)) => asked.push((field, Reference::parse(name))),
+            None => {
+                let text = format!("is missing: step {index} names no template of its own");
+                found
+                    .push(Violation::new("template", text).because("TEMPLATE_MISSING").with("step", index.to_string()));
+            }
+        }
+    }
+    let slugs: Vec<&str> = asked.iter().map(|(_, r)| r.slug.as_str()).collect();
+    let numbers: Vec<i32> = asked.iter().map(|(_, r)| r.number).collect();
+    let known = storage::templates::resolve(conn, &slugs, &numbers).await?;
+    let mut missing: Vec<_> = asked
+        .iter()
+        .filter(|(_, r)| !known.iter().any(|(slug, number, _)| *slug == r.slug && *number == r.number))
+        .map(|(field, r)| not_found(field, format!("templates/{r}")))
+        .collect();
+    missing.dedup();
+    found.append(&mut missing);
+    Ok(())
+}
+
+/// The template of a step, and the field that names it: the send's for this step, then the step's own, then the send's.
+fn template_of<'a>(way: &'a Way, index: usize, step: &'a Step) -> Option<(&'static str, &'a str)> {
+    let own_field = if matches!(way.of, WayOf::Step(_)) { "step.template" } else { "policy" };
+    let replaced = way.step_templates.get(&index).map(|t| ("step_templates", t.as_str()));
+    let own = step.template.as_deref().map(|t| (own_field, t));
+    replaced.or(own).or_else(|| way.template.as_deref().map(|t| ("template", t)))
+}
+
+fn missing_contents(way: &Way, plan: &PinnedPlan, snapshot: &Snapshot) -> Vec<Violation> {
+    let mut found = Vec::new();
+    for (index, step) in plan.policy.steps.iter().enumerate() {
+        let (Some(channel_type), Some(name)) = (channel_type_of(&step.target, snapshot), &step.template) else {
+            continue;
+        };
+        let has = plan.template_facts.iter().any(|f| f.slug == *name && f.channel_type == channel_type);
+        if !has {
+            let field = template_of(way, index, step).map_or("template", |(field, _)| field);
+            let text = format!("templates/{name} has no content for {channel_type}, which step {index} needs");
+            let violation = Violation::new(field, text).because("CONTENT_MISSING");
+            found.push(
+                violation.with("template", format!("templates/{name}")).with("channel_type", channel_type.as_str()),
+            );
+        }
+    }
+    found
+}

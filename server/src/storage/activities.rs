@@ -1,0 +1,131 @@
+//! Conversations and their timelines as they are shown. Reads only.
+
+use chrono::{DateTime, Utc};
+use sqlx::{QueryBuilder, Row};
+use uuid::Uuid;
+
+use super::{Conn, Result};
+
+/// A conversation with the names of what it uses.
+#[derive(Debug, Clone)]
+pub struct ConversationRow {
+    /// Its id.
+    pub id: Uuid,
+    /// `open`, `closing` or `closed`.
+    pub phase: String,
+    /// The person.
+    pub contact_id: i64,
+    /// The slug of the channel that was used last.
+    pub active_channel: String,
+    /// The one with the same contact before it.
+    pub previous_conversation: Option<Uuid>,
+    /// How many messages it has.
+    pub messages: i64,
+    /// How many activities it has.
+    pub activities: i64,
+    /// When it began.
+    pub created_at: DateTime<Utc>,
+    /// When something last happened in it.
+    pub changed_at: DateTime<Utc>,
+}
+
+/// Conversations by their ids, in the order of `ids`; those that do not exist are missing.
+///
+/// # Errors
+/// What storage says.
+pub async fn conversations(conn: &mut Conn, ids: &[Uuid]) -> Result<Vec<ConversationRow>> {
+    let rows = sqlx::query_as!(
+        ConversationRow,
+        r#"select v.id as "id!", v.phase as "phase!", v.contact_id as "contact_id!", c.slug as "active_channel!",
+                  v.previous_conversation as "previous_conversation?", v.last_seq as "messages!",
+                  (select count(*) from conversation_activity a where a.conversation_id = v.id) as "activities!",
+                  v.created_at as "created_at!", v.changed_at as "changed_at!"
+             from unnest($1::uuid[]) with ordinality as x(id, position)
+             join conversation v on v.id = x.id join channel c on c.id = v.active_channel_id order by x.position"#,
+        ids
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows)
+}
+
+/// What a list of conversations asks for; all that is set must hold.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    /// With this contact.
+    pub contact: Option<i64>,
+    /// In one of these phases; none: in any.
+    pub phases: Option<Vec<String>>,
+    /// Behind this one, which the page before ended with.
+    pub before: Option<(DateTime<Utc>, Uuid)>,
+}
+
+/// The ids of a page, the most recently active first.
+///
+/// # Errors
+/// What storage says.
+pub async fn page(conn: &mut Conn, wanted: &Wanted, limit: i64) -> Result<Vec<Uuid>> {
+    let mut query = QueryBuilder::new("select v.id from conversation v where true");
+    if let Some(contact) = wanted.contact {
+        query.push(" and v.contact_id = ").push_bind(contact);
+    }
+    if let Some(phases) = &wanted.phases {
+        query.push(" and v.phase = any(").push_bind(phases.clone()).push(")");
+    }
+    if let Some((changed_at, id)) = wanted.before {
+        query.push(" and (v.changed_at, v.id) < (").push_bind(changed_at).push(", ").push_bind(id).push(")");
+    }
+    query.push(" order by v.changed_at desc, v.id desc limit ").push_bind(limit);
+    let rows = query.build().fetch_all(conn).await?;
+    rows.into_iter().map(|row| Ok(row.try_get(0)?)).collect()
+}
+
+/// One thing that happened in a conversation.
+#[derive(Debug, Clone)]
+pub struct ActivityRow {
+    /// Its number within the conversation, from 1.
+    pub number: i64,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// `message`, `delivery`, `notification` or `consent`.
+    pub kind: String,
+    /// What it is about.
+    pub subject: String,
+    /// The state that was reached, the evidence that came, or what was consented to.
+    pub word: String,
+    /// The message, where it is one.
+    pub message_id: Option<Uuid>,
+    /// The slug of the channel.
+    pub channel: Option<String>,
+}
+
+/// Activities of a conversation with numbers above `after`, in order; or below `before`, the newest first.
+///
+/// # Errors
+/// What storage says.
+pub async fn activities(
+    conn: &mut Conn,
+    conversation_id: Uuid,
+    after: Option<i64>,
+    newest_first: bool,
+    limit: i64,
+) -> Result<Vec<ActivityRow>> {
+    let rows = sqlx::query_as!(
+        ActivityRow,
+        r#"with numbered as (
+             select a.*, row_number() over (order by a.at, a.rank, a.subject, a.word) as number
+               from conversation_activity a where a.conversation_id = $1)
+           select a.number as "number!", a.at as "at!", a.kind as "kind!", a.subject as "subject!", a.word as "word!",
+                  a.message_id as "message_id?", c.slug as "channel?"
+             from numbered a left join channel c on c.id = a.channel_id
+            where ($2::bigint is null or case when $3 then a.number < $2 else a.number > $2 end)
+            order by case when $3 then -a.number else a.number end limit $4"#,
+        conversation_id,
+        after,
+        newest_first,
+        limit
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows)
+}

@@ -1,0 +1,144 @@
+//! The recipients of a campaign: its notifications in short, a page at a time by id. Every state is read by its own range of
+//! the index (campaign, state, id), so that a page costs the same among ten recipients and ten million.
+
+use chrono::{DateTime, Utc};
+use domain::notification::State;
+use uuid::Uuid;
+
+use super::{super::Conn, Result};
+
+/// Which recipients are meant; all that is set must hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Those in one of these states; empty: all.
+    pub states: Vec<State>,
+    /// Those that stand where they stand for one of these reasons; empty: all.
+    pub reasons: Vec<String>,
+    /// Those whose last failure is of one of these classes; empty: all.
+    pub failure_classes: Vec<String>,
+}
+
+/// One recipient.
+#[derive(Debug, Clone)]
+pub struct RecipientRow {
+    /// The notification.
+    pub id: Uuid,
+    /// The person.
+    pub contact_id: i64,
+    /// What the person is called.
+    pub display_name: String,
+    /// Where the notification stands.
+    pub state: State,
+    /// Why.
+    pub reason: Option<String>,
+    /// Its step.
+    pub step: i16,
+    /// When it was last changed.
+    pub changed_at: DateTime<Utc>,
+    /// The last delivery.
+    pub last: Option<LastRow>,
+}
+
+/// The last delivery of a recipient.
+#[derive(Debug, Clone)]
+pub struct LastRow {
+    /// Its channel's type; none when the channel is gone or none was chosen.
+    pub channel_type: Option<String>,
+    /// Its work.
+    pub work: String,
+    /// What is known of it.
+    pub evidence: String,
+    /// What its failure means.
+    pub failure_class: Option<String>,
+    /// The provider's code.
+    pub failure_code: Option<String>,
+}
+
+/// A page of recipients, in the order of their creation.
+///
+/// # Errors
+/// What storage says.
+pub async fn list(
+    conn: &mut Conn,
+    campaign_id: i64,
+    filter: &Filter,
+    after: Option<Uuid>,
+    limit: i64,
+) -> Result<Vec<RecipientRow>> {
+    let rows = sqlx::query!(
+        r#"select n.id as "id!", n.contact_id as "contact_id!", coalesce(c.display_name, '') as "display_name!",
+                  n.state::text as "state!", n.reason as "reason?", n.step as "step!", n.changed_at as "changed_at!",
+                  d.work::text as "work?", d.evidence::text as "evidence?", d.failure_class as "failure_class?",
+                  d.failure_code as "failure_code?", h.channel_type as "channel_type?"
+             from unnest($2::text[]) as s(state)
+            cross join lateral (
+                  select n.* from notification n
+                   where n.campaign_id = $1 and n.state = s.state::notification_state
+                     and n.id > coalesce($5::uuid, '00000000-0000-0000-0000-000000000000')
+                     and (cardinality($3::text[]) = 0 or n.reason = any($3))
+                     and (cardinality($4::text[]) = 0
+                          or (select e.failure_class from delivery e where e.notification_id = n.id and e.failure_class is not null
+                               order by e.step desc limit 1) = any($4))
+                   order by n.id limit $6) n
+             left join contact c on c.id = n.contact_id
+             left join lateral (select e.* from delivery e where e.notification_id = n.id order by e.step desc limit 1) d on true
+             left join channel h on h.id = d.channel_id
+            order by n.id limit $6"#,
+        campaign_id,
+        &states(filter) as &[&str],
+        &filter.reasons,
+        &filter.failure_classes,
+        after,
+        limit
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|r| {
+            let last = r.work.zip(r.evidence).map(|(work, evidence)| LastRow {
+                channel_type: r.channel_type,
+                work,
+                evidence,
+                failure_class: r.failure_class,
+                failure_code: r.failure_code,
+            });
+            Ok(RecipientRow {
+                id: r.id,
+                contact_id: r.contact_id,
+                display_name: r.display_name,
+                state: r.state.parse()?,
+                reason: r.reason,
+                step: r.step,
+                changed_at: r.changed_at,
+                last,
+            })
+        })
+        .collect()
+}
+
+/// How many recipients are meant.
+///
+/// # Errors
+/// What storage says.
+pub async fn count(conn: &mut Conn, campaign_id: i64, filter: &Filter) -> Result<i64> {
+    let n = sqlx::query_scalar!(
+        r#"select count(*) as "n!" from notification n
+            where n.campaign_id = $1 and n.state = any($2::text[]::notification_state[])
+              and (cardinality($3::text[]) = 0 or n.reason = any($3))
+              and (cardinality($4::text[]) = 0
+                   or (select e.failure_class from delivery e where e.notification_id = n.id and e.failure_class is not null
+                        order by e.step desc limit 1) = any($4))"#,
+        campaign_id,
+        &states(filter) as &[&str],
+        &filter.reasons,
+        &filter.failure_classes
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(n)
+}
+
+fn states(filter: &Filter) -> Vec<&'static str> {
+    let asked = if filter.states.is_empty() { State::ALL } else { &filter.states };
+    asked.iter().map(|state| state.as_str()).collect()
+}

@@ -1,0 +1,118 @@
+//! The planner: begins campaigns whose time has come, turns audiences into notifications a page at a time, takes cancelled
+//! ones back, and ends those of which everything has ended.
+//!
+//! Any number of planners may run: a campaign is leased by one of them, and what has no lease is locked while it is moved.
+//! Several campaigns take turns, a page each, so that a large one delays no small one.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::repeat;
+use crate::{
+    services::{
+        Context,
+        campaigns::{
+            ending,
+            planning::{LEASE_SECS, Paged, Run},
+            verbs,
+        },
+    },
+    storage::campaigns::planning,
+    wake::Topic,
+};
+
+/// Campaigns that one process plans at once.
+const AT_ONCE: usize = 4;
+/// The longest sleep without a wake-up: within it a campaign is completed after its last notification has ended.
+const SCAN: Duration = Duration::from_secs(1);
+
+/// One planner.
+#[derive(Debug)]
+pub struct Planner {
+    context: Context,
+    token: Uuid,
+    runs: Vec<Run>,
+}
+
+impl Planner {
+    /// A planner that holds nothing yet.
+    #[must_use]
+    pub fn new(context: Context) -> Self {
+        Self { context, token: Uuid::now_v7(), runs: Vec::new() }
+    }
+
+    /// Runs until `stop`; what it holds is free for others then.
+    pub async fn run(self, stop: CancellationToken) {
+        let context = self.context.clone();
+        let planner = tokio::sync::Mutex::new(self);
+        let pass = || async { planner.lock().await.pass().await };
+        repeat("planner", &stop, pass, || rest(&context)).await;
+        planner.into_inner().release().await;
+    }
+
+    /// One turn of everything. Says whether there may be more at once.
+    ///
+    /// # Errors
+    /// What storage says; the next pass tries again.
+    pub async fn pass(&mut self) -> anyhow::Result<bool> {
+        let mut more = verbs::begin_due(&self.context).await?;
+        more |= ending::take_back(&self.context).await?;
+        ending::mend_groups(&self.context).await?;
+        more |= self.plan().await?;
+        ending::complete(&self.context).await?;
+        Ok(more)
+    }
+
+    /// A page of each campaign that this planner holds.
+    async fn plan(&mut self) -> anyhow::Result<bool> {
+        let room = i64::try_from(AT_ONCE.saturating_sub(self.runs.len()))?;
+        if room > 0 {
+            let conn = &mut *self.context.lists.conn().await?;
+            let claimed = planning::claim(conn, self.token, LEASE_SECS, room).await?;
+            self.runs.extend(claimed.into_iter().map(|id| Run::new(id, self.token)));
+        }
+        let mut failure = None;
+        let mut kept = Vec::with_capacity(self.runs.len());
+        for mut run in std::mem::take(&mut self.runs) {
+            match run.page(&self.context).await {
+                Ok(Paged::More(_)) => kept.push(run),
+                Ok(Paged::Done | Paged::Lost) => {}
+                Err(error) => {
+                    kept.push(run);
+                    failure = Some(error);
+                }
+            }
+        }
+        self.runs = kept;
+        match failure {
+            Some(error) => Err(error.into()),
+            None => Ok(!self.runs.is_empty()),
+        }
+    }
+
+    async fn release(self) {
+        let ids: Vec<i64> = self.runs.iter().map(|run| run.id).collect();
+        if ids.is_empty() {
+            return;
+        }
+        let Ok(mut conn) = self.context.lists.conn().await else { return };
+        if let Err(error) = planning::release(&mut conn, self.token, &ids, 0.0, None).await {
+            tracing::debug!(error = %error, "campaigns were not given back; their leases will end");
+        }
+    }
+}
+
+async fn rest(context: &Context) {
+    let next = match context.lists.conn().await {
+        Ok(mut conn) => planning::next_start(&mut conn).await.ok().flatten(),
+        Err(_) => None,
+    };
+    // What is due and was not begun is held by another planner: it is looked at again soon, not at once.
+    let earliest = context.clock.now() + chrono::Duration::milliseconds(20);
+    tokio::select! {
+        () = context.clock.sleep_until(next.map(|at| at.max(earliest)), SCAN) => {}
+        () = context.wake.wait(Topic::Planner, SCAN) => {}
+    }
+}
