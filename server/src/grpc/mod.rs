@@ -22,6 +22,7 @@ mod messages;
 mod notifications;
 mod policies;
 mod templates;
+mod triggers;
 
 use std::time::Duration;
 
@@ -80,6 +81,12 @@ pub async fn serve(listener: TcpListener, context: Context, shutdown: Cancellati
         .layer(edge::EdgeLayer)
         .add_service(health_service)
         .add_service(reflection)
+        .add_service(limited!(call_list_service_server::CallListServiceServer, call_lists::CallLists))
+        .add_service(limited!(channel_service_server::ChannelServiceServer, channels::Channels))
+        .add_service(limited!(contact_service_server::ContactServiceServer, contacts::Contacts))
+        .add_service(limited!(policy_service_server::PolicyServiceServer, policies::Policies))
+        .add_service(limited!(template_service_server::TemplateServiceServer, templates::Templates))
+        .add_service(limited!(trigger_service_server::TriggerServiceServer, triggers::Triggers))
         .add_service(limited!(call_list_service_server::CallListServiceServer, call_lists::CallLists { context: of() }))
         .add_service(limited!(channel_service_server::ChannelServiceServer, channels::Channels { context: of() }))
         .add_service(limited!(contact_service_server::ContactServiceServer, contacts::Contacts { context: of() }))

@@ -8,12 +8,16 @@ pub mod contact;
 pub mod content;
 pub mod event;
 mod faults;
+pub mod firing;
+pub mod mapping;
 pub mod message;
 pub mod notification;
 pub mod plan;
 pub mod policy;
 pub mod sending;
+pub mod source;
 pub mod template;
+pub mod trigger;
 
 pub use faults::Faults;
 
