@@ -28,7 +28,6 @@ create table trigger (
   plan_id       bigint references plan,                        -- tables: pinned when the trigger was written
   draining      boolean not null default false,                -- tables: taken off its table, rows may still wait in the source
   next_fire_at  timestamptz,                                   -- schedules: business time
-  last_fired_at timestamptz,
   version       int not null default 1,
   created_at    timestamptz not null,
   updated_at    timestamptz not null,

@@ -31,9 +31,10 @@ use crate::{
     telemetry,
     wake::{NOTIFY_CHANNEL, Topic, Wake},
     workers::{
+        captures,
         correct_clock::{self, Measured},
         dispatch::Dispatch,
-        fallback, housekeeping, merging,
+        fallback, firings, housekeeping, merging,
         providers::Providers,
         receiving,
         relay::Relay,
@@ -330,7 +331,11 @@ impl Process<'_> {
     }
 
     /// The workers of the role `trigger`, one line each.
-    fn trigger(&self) {}
+    fn trigger(&self) {
+        let (context, stage) = (&self.context, &self.stages.workers);
+        self.spawn("captures", stage, |stop| captures::run(context.clone(), stop));
+        self.spawn("firings", stage, |stop| firings::run(context.clone(), stop));
+    }
 
     /// Runs a part of the process. One that ends before it is told to, by a panic or otherwise, ends the process.
     fn spawn<F>(&self, name: &'static str, stage: &Stage, part: impl FnOnce(CancellationToken) -> F)

@@ -57,6 +57,34 @@ impl Column {
 }
 
 impl Mapping {
+    /// The columns that a row has to bring; none when an expression takes the row as a whole.
+    #[must_use]
+    pub fn columns(&self) -> Option<BTreeSet<String>> {
+        let mut env = engine::environment();
+        let mut columns = BTreeSet::new();
+        for (field, source) in self.sources() {
+            if let Source::Column(name) = source {
+                columns.insert(name.clone());
+            }
+            let Some(text) = source.template() else { continue };
+            if env.add_template_owned(field.clone(), text).is_err() {
+                continue;
+            }
+            let Ok(template) = env.get_template(&field) else { continue };
+            match source {
+                Source::Expression(_) => {
+                    for path in template.undeclared_variables(true) {
+                        let column = path.strip_prefix("row.").or_else(|| path.strip_prefix("old."))?;
+                        columns.extend(column.split('.').next().map(str::to_owned));
+                    }
+                }
+                Source::Template(_) => columns.extend(template.undeclared_variables(false)),
+                Source::Column(_) | Source::Constant(_) => {}
+            }
+        }
+        Some(columns)
+    }
+
     /// Finds everything that is wrong with this mapping; empty when the trigger may be created.
     ///
     /// `columns` are those of the watched table, `required` the variables without which the templates of the trigger's policy

@@ -214,6 +214,13 @@ fn an_expression_sees_the_row_and_the_row_before() {
     json["variables"]["name"] = json!({"expression": "row.first_name ~ ' (' ~ old.district | lower ~ ')'"});
     let mapping = mapping(json.clone());
     assert_eq!(mapping.validate(&columns(), &required(&["name"])), []);
+    assert!(mapping.columns().unwrap().is_superset(&required(&[
+        "first_name",
+        "district",
+        "mobile",
+        "id",
+        "answer_by"
+    ])));
     let compiled = Compiled::new(&mapping, required(&["name"])).unwrap();
     let old = json!({"district": "PUNE"}).as_object().unwrap().clone();
     assert_eq!(compiled.apply_change(&row(), Some(&old)).unwrap().variables["name"], "Asha (pune)");

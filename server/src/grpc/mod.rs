@@ -18,6 +18,7 @@ mod channels;
 mod contacts;
 mod policies;
 mod templates;
+mod triggers;
 
 use std::time::Duration;
 
@@ -78,6 +79,7 @@ pub async fn serve(listener: TcpListener, context: Context, shutdown: Cancellati
         .add_service(limited!(contact_service_server::ContactServiceServer, contacts::Contacts))
         .add_service(limited!(policy_service_server::PolicyServiceServer, policies::Policies))
         .add_service(limited!(template_service_server::TemplateServiceServer, templates::Templates))
+        .add_service(limited!(trigger_service_server::TriggerServiceServer, triggers::Triggers))
         .serve_with_incoming_shutdown(TcpIncoming::from(listener), async move {
             stopping.cancelled().await;
             health.set_service_status("", ServingStatus::NotServing).await;

@@ -43,6 +43,12 @@ impl From<Error> for Status {
                 because(Code::InvalidArgument, "BATCH_TOO_LARGE", &words, [("limit", limit.to_string())])
             }
             Error::CursorGone => because(Code::OutOfRange, "CURSOR_GONE", &words, []),
+            Error::Outside { reason: reason @ "SOURCE_UNAVAILABLE", message } => {
+                retryable(Code::Unavailable, reason, &message, AFTER_OUTAGE)
+            }
+            Error::Outside { reason: reason @ "SQL_TIMEOUT", message } => {
+                because(Code::DeadlineExceeded, reason, &message, [])
+            }
             Error::Outside { reason, message } => because(Code::FailedPrecondition, reason, &message, []),
             Error::SecretMissing { setting, message } => {
                 because(Code::FailedPrecondition, "SECRET_MISSING", &message, [("setting", setting)])

@@ -19,6 +19,7 @@ pub mod deciding;
 pub mod directory;
 pub mod dispatch;
 pub mod events;
+pub mod firings;
 pub mod housekeeping;
 pub mod inbound;
 pub mod leader;
@@ -36,7 +37,9 @@ pub mod recipients;
 pub mod requests;
 pub mod schedules;
 pub mod schema;
+pub mod sources;
 pub mod templates;
+pub mod triggers;
 pub mod wake;
 
 pub use db::{Conn, Db, Tx};

@@ -5,9 +5,11 @@ use std::{future::Future, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
+pub mod captures;
 pub mod correct_clock;
 pub mod dispatch;
 pub mod fallback;
+pub mod firings;
 pub mod housekeeping;
 pub mod mailing;
 pub mod merging;

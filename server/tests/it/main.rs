@@ -7,4 +7,5 @@ mod processes;
 mod protocol;
 mod sending;
 mod support;
+mod triggers;
 mod walls;

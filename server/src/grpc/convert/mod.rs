@@ -7,8 +7,13 @@ pub mod common;
 pub mod contact;
 pub mod content;
 mod faults;
+pub mod firing;
+pub mod mapping;
+pub mod plan;
 pub mod policy;
+pub mod source;
 pub mod template;
+pub mod trigger;
 
 pub use faults::Faults;
 
