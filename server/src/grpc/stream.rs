@@ -36,20 +36,11 @@ pub fn bounded<R, T: Send + 'static>(
             () = passed => Err(deadline_exceeded()),
         }
     };
-    let ended = futures::stream::once(end).map(Some);
+    // What ends first ends the whole: each of the two has a `None` behind it.
+    let ended = futures::stream::once(end).map(Some).chain(futures::stream::iter([None]));
     let items = items.map(Some).chain(futures::stream::iter([None]));
     let merged = futures::stream::select(items, ended);
-    // What ends first ends the whole: the stream's own end is the `None` behind it.
-    let mut over = false;
-    Box::pin(
-        merged.take_while(move |item| std::future::ready(item.is_some())).filter_map(std::future::ready).take_while(
-            move |item| {
-                let goes_on = !over;
-                over = item.is_err();
-                std::future::ready(goes_on)
-            },
-        ),
-    )
+    Box::pin(merged.take_while(|item| std::future::ready(item.is_some())).filter_map(std::future::ready))
 }
 
 /// The status of a stream that ends because the server stops.
