@@ -60,7 +60,7 @@ pub enum Error {
 /// # Errors
 /// See [`Error`].
 pub async fn serve(listener: TcpListener, context: Context, shutdown: CancellationToken) -> Result<(), Error> {
-    let (health, health_service) = tonic_health::server::health_reporter();
+    let (mut health, health_service) = tonic_health::server::health_reporter();
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(proto::FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
@@ -102,6 +102,8 @@ pub async fn serve(listener: TcpListener, context: Context, shutdown: Cancellati
         .serve_with_incoming_shutdown(TcpIncoming::from(listener), async move {
             stopping.cancelled().await;
             health.set_service_status("", ServingStatus::NotServing).await;
+            // Ends the streams of those who watch it; they would hold the shutdown for ever.
+            health.clear_service_status("").await;
         })
         .await?;
     Ok(())

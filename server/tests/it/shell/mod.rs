@@ -55,6 +55,8 @@ impl Server {
     pub async fn start(config: &Config) -> Result<Self, StartError> {
         let running = app::start(config, Clock::new(), Roles::ALL).await?;
         let base = format!("http://{}", running.http_addr.expect("it serves"));
+        // The client wants one chosen, although nothing here is encrypted.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         // Connections of their own: an idle one would be cut by a stop, and not by what is tested.
         let http = reqwest::Client::builder().no_proxy().tls_certs_only([]).pool_max_idle_per_host(0);
         Ok(Self { running, base, http: http.build().expect("a client") })
