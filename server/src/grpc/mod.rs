@@ -13,7 +13,9 @@ pub mod page;
 pub mod status;
 pub mod stream;
 
+mod audiences;
 mod call_lists;
+mod campaigns;
 mod channels;
 mod contacts;
 mod conversations;
@@ -22,6 +24,7 @@ mod messages;
 mod notifications;
 mod policies;
 mod templates;
+mod triggers;
 
 use std::time::Duration;
 
@@ -71,6 +74,9 @@ pub async fn serve(listener: TcpListener, context: Context, shutdown: Cancellati
     let feed = Feed::start(of(), shutdown.clone());
     let events = events::Events { context: of(), feed: feed.clone(), shutdown: shutdown.clone() };
     let notifications = notifications::Notifications { context: of(), feed, shutdown: shutdown.clone() };
+    let campaigns = campaigns::Campaigns { context: context.clone(), shutdown: shutdown.clone() };
+    let campaigns = v1::campaign_service_server::CampaignServiceServer::new(campaigns)
+        .max_decoding_message_size(MAX_REQUEST_BYTES);
     let stopping = shutdown.clone();
     Server::builder()
         .tcp_nodelay(true)
@@ -80,6 +86,14 @@ pub async fn serve(listener: TcpListener, context: Context, shutdown: Cancellati
         .layer(edge::EdgeLayer)
         .add_service(health_service)
         .add_service(reflection)
+        .add_service(limited!(audience_service_server::AudienceServiceServer, audiences::Audiences))
+        .add_service(limited!(call_list_service_server::CallListServiceServer, call_lists::CallLists))
+        .add_service(campaigns)
+        .add_service(limited!(channel_service_server::ChannelServiceServer, channels::Channels))
+        .add_service(limited!(contact_service_server::ContactServiceServer, contacts::Contacts))
+        .add_service(limited!(policy_service_server::PolicyServiceServer, policies::Policies))
+        .add_service(limited!(template_service_server::TemplateServiceServer, templates::Templates))
+        .add_service(limited!(trigger_service_server::TriggerServiceServer, triggers::Triggers))
         .add_service(limited!(call_list_service_server::CallListServiceServer, call_lists::CallLists { context: of() }))
         .add_service(limited!(channel_service_server::ChannelServiceServer, channels::Channels { context: of() }))
         .add_service(limited!(contact_service_server::ContactServiceServer, contacts::Contacts { context: of() }))

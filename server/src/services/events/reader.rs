@@ -70,7 +70,7 @@ impl Feed {
     async fn read_new(&self, position: &mut Option<i64>) -> Result<()> {
         let mut from = match *position {
             Some(position) => position,
-            None => storage::events::bounds(&mut *self.context.lists.conn().await?).await?.0,
+            None => self.join().await?,
         };
         loop {
             *position = Some(from);
@@ -87,6 +87,13 @@ impl Feed {
             // An error means that nobody listens any more.
             let _ = self.sender.send(Arc::new(page));
         }
+    }
+
+    /// Begins at the end, and says so: a subscriber that is further back then reads what lies between.
+    async fn join(&self) -> Result<i64> {
+        let (last, _) = storage::events::bounds(&mut *self.context.lists.conn().await?).await?;
+        let _ = self.sender.send(Arc::new(Page { after: last, upto: last, facts: Vec::new() }));
+        Ok(last)
     }
 
     /// The next facts behind a position; none when there are none yet.

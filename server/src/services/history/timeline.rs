@@ -65,6 +65,18 @@ pub struct Entry {
     pub description: String,
 }
 
+impl Entry {
+    /// What happened at one moment: first the creation, then step by step, at last what concerns the whole.
+    fn place(&self) -> (DateTime<Utc>, u8, Option<i16>, Kind) {
+        let part = match (self.kind, self.step) {
+            (Kind::Created, _) => 0,
+            (_, Some(_)) => 1,
+            (_, None) => 2,
+        };
+        (self.at, part, self.step, self.kind)
+    }
+}
+
 /// A step that could not apply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Skipped {
@@ -95,7 +107,7 @@ pub fn of(
         told.delivery(delivery, left);
     }
     told.now(listed, answer);
-    told.entries.sort_by(|a, b| (a.at, a.kind).cmp(&(b.at, b.kind)));
+    told.entries.sort_by_key(Entry::place);
     (told.skipped, told.entries)
 }
 
