@@ -74,7 +74,9 @@ pub async fn prepare(api: &Api, simulator: &Simulator, stage: &Stage) -> anyhow:
     definitions::check_channels(api, stage).await?;
     simulator.verify_meta("simulated-verify-token").await?;
     definitions::words_and_ways(api).await?;
-    stage.say("policies/grievance: WhatsApp (answer within 8 s), SMS (8 s), call (a key), list mailed to the department");
+    stage.say(
+        "policies/grievance: WhatsApp (answer within 8 s), SMS (8 s), call (a key), list mailed to the department",
+    );
     definitions::source(api, stage).await?;
     for person in cast::everybody() {
         simulator.script(person.phone, &person.handset).await?;
