@@ -19,6 +19,7 @@ pub mod policy;
 pub mod progress;
 pub mod sending;
 pub mod source;
+pub mod standing_plan;
 pub mod template;
 pub mod trigger;
 

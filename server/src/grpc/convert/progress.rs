@@ -45,9 +45,7 @@ pub fn skips(by_rule: Vec<(String, i64)>, duplicates: i64, unmappable: i64) -> V
         let reason = reason.parse().map(common::of_skip_reason).or_else(|_| named(&reason)).unwrap_or_default();
         *counts.entry(reason.into()).or_default() += n;
     }
-    for (reason, n) in
-        [(v1::SkipReason::Duplicate, duplicates), (v1::SkipReason::InvalidAddress, unmappable)]
-    {
+    for (reason, n) in [(v1::SkipReason::Duplicate, duplicates), (v1::SkipReason::InvalidAddress, unmappable)] {
         if n > 0 {
             *counts.entry(reason.into()).or_default() += n;
         }

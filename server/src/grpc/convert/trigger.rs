@@ -4,7 +4,7 @@ use ::triggers::Operation;
 use chrono::TimeDelta;
 use proto::v1::{self, trigger::Kind};
 
-use super::{Faults, common, firing, mapping, plan};
+use super::{Faults, common, firing, mapping, standing_plan};
 use crate::{
     grpc::mask::Mask,
     services::{
@@ -62,7 +62,7 @@ fn watch_message(source: Option<&str>, watch: TableWatch) -> v1::TableWatch {
         condition: watch.condition,
         strict: watch.strict,
         mapping: Some(mapping::message(watch.mapping)),
-        plan: Some(plan::message(watch.way)),
+        plan: Some(standing_plan::message(watch.way)),
         dedup_columns: watch.dedup_columns,
         dedup_window,
         lane: firing::of_lane(watch.lane).into(),
@@ -145,7 +145,7 @@ fn read_watch(given: v1::TableWatch, wanted: &dyn Fn(&str) -> bool, f: &mut Faul
     });
     let way = wanted("plan").then(|| {
         let given = f.required("plan", given.plan);
-        f.inside("plan", |f| plan::way(given, f))
+        f.inside("plan", |f| standing_plan::way(given, f))
     });
     let purpose = f.text("purpose", given.purpose, 32);
     let mut chars = purpose.chars();
