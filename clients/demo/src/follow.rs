@@ -199,7 +199,7 @@ impl Following {
                 entry.description.clone(),
             );
             if self.printed.insert(key) {
-                let (ink, what) = words(entry, notification.state());
+                let (ink, what) = words(entry);
                 let at = moment(entry.time.as_ref());
                 self.stage.moment(at, &who, channel_word(entry.channel_type()), ink, &what);
             }
@@ -269,42 +269,26 @@ pub fn channel_word(channel_type: ChannelType) -> &'static str {
     }
 }
 
-/// An entry of a timeline in words and in its colour.
-fn words(entry: &v1::TimelineEntry, state: notification::State) -> (Ink, String) {
-    let (ink, word) = match entry.kind() {
-        Kind::Unspecified => (Ink::Plain, "something happened".to_owned()),
-        Kind::Created => (Ink::Bold, "the row became a notification".to_owned()),
-        Kind::StepStarted => (Ink::Plain, format!("step {} begins", entry.step + 1)),
-        Kind::StepSkipped => {
-            (Ink::Warn, format!("step {} skipped: {}", entry.step + 1, skip_word(entry.skip_reason())))
-        }
-        Kind::StepDeferred => (Ink::Warn, "deferred".to_owned()),
-        Kind::StepSucceeded => (Ink::Good, format!("step {} has succeeded", entry.step + 1)),
-        Kind::StepFailed => (Ink::Bad, format!("step {} has failed", entry.step + 1)),
-        Kind::StepTimedOut => (Ink::Warn, format!("no answer in time: step {} is over", entry.step + 1)),
-        Kind::Attempted => (Ink::Dim, "handed to the provider".to_owned()),
-        Kind::Receipt => receipt(entry.evidence()),
-        Kind::Reply => (Ink::Good, "the person answered".to_owned()),
-        Kind::Listed => (Ink::Warn, "put on the list of people to call".to_owned()),
-        Kind::Paused => (Ink::Warn, "paused".to_owned()),
-        Kind::Resumed => (Ink::Plain, "resumed".to_owned()),
-        Kind::Ended => (Ink::Bold, format!("ended: {}", state.as_str_name())),
+/// An entry of a timeline in the server's words and in its colour. People count steps from one.
+fn words(entry: &v1::TimelineEntry) -> (Ink, String) {
+    let ink = match entry.kind() {
+        Kind::Unspecified | Kind::StepStarted | Kind::Resumed => Ink::Plain,
+        Kind::Created | Kind::Ended => Ink::Bold,
+        Kind::StepSkipped | Kind::StepDeferred | Kind::StepTimedOut | Kind::Listed | Kind::Paused => Ink::Warn,
+        Kind::StepSucceeded | Kind::Reply => Ink::Good,
+        Kind::StepFailed => Ink::Bad,
+        Kind::Attempted => Ink::Dim,
+        Kind::Receipt if entry.evidence() == Evidence::Failed => Ink::Bad,
+        Kind::Receipt if entry.evidence() == Evidence::Sent => Ink::Dim,
+        Kind::Receipt => Ink::Plain,
     };
-    let late = if entry.late { ", late" } else { "" };
-    let more = if entry.description.is_empty() { String::new() } else { format!(" ({})", entry.description) };
-    (ink, format!("{word}{late}{more}"))
-}
-
-fn receipt(evidence: Evidence) -> (Ink, String) {
-    match evidence {
-        Evidence::Failed => (Ink::Bad, "the provider says that it failed".to_owned()),
-        Evidence::Delivered => (Ink::Plain, "delivered".to_owned()),
-        Evidence::Read => (Ink::Plain, "read".to_owned()),
-        Evidence::Sent => (Ink::Dim, "sent".to_owned()),
-        other @ (Evidence::Unspecified | Evidence::None | Evidence::Unknown) => {
-            (Ink::Warn, other.as_str_name().to_owned())
-        }
-    }
+    let counted = format!("step {} ", entry.step);
+    let what = match entry.description.strip_prefix(&counted) {
+        Some(rest) => format!("step {} {rest}", entry.step + 1),
+        None if entry.description.is_empty() => entry.kind().as_str_name().to_owned(),
+        None => entry.description.clone(),
+    };
+    (ink, what)
 }
 
 /// Why something was skipped, as the contract calls it.

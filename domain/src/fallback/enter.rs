@@ -156,6 +156,10 @@ impl Walk<'_> {
     fn step(&mut self, index: usize, step: &Step) -> Option<Then> {
         let all = self.channels.channels.iter();
         let candidates: Vec<&ChannelFact> = match &step.target {
+            Target::CallList(_) if self.everything_was_refused() => {
+                self.skip(index, None, Reason::OptedOut);
+                return None;
+            }
             Target::CallList(slug) => return Some(Then::CallList { step: index, call_list: slug.clone() }),
             Target::Channel(slug) => all.filter(|c| c.slug == *slug).collect(),
             Target::ChannelType(channel_type) => all.filter(|c| c.channel_type == *channel_type).collect(),
@@ -172,6 +176,13 @@ impl Walk<'_> {
             }
         }
         deferral.map(|until| Then::Defer { step: index, until, reason: Reason::QuietHours })
+    }
+
+    /// Whether nothing was tried because the person refused every channel: who asked not to be written to at all is not handed
+    /// to a person who calls either.
+    fn everything_was_refused(&self) -> bool {
+        let refused = self.skipped.iter().all(|skip| skip.reason == Reason::OptedOut);
+        self.entry.because.is_none() && !self.skipped.is_empty() && refused
     }
 
     fn skip(&mut self, step: usize, channel: Option<i32>, reason: Reason) {

@@ -221,6 +221,23 @@ fn nobody_reached_ends_on_the_call_list_or_exhausted() {
 }
 
 #[test]
+fn who_refused_every_channel_is_not_put_on_the_call_list() {
+    let refusal = |channel_type| Consent { channel_type, purpose: consent::ALL.into(), opted_out: true };
+    let mut world = world();
+    world.recipient.addresses[0].consents =
+        vec![refusal(ChannelType::Whatsapp), refusal(ChannelType::Sms), refusal(ChannelType::Voice)];
+    let entered = world.enter();
+    assert_eq!(entered.then, Then::Exhausted { reason: Reason::OptedOut });
+    assert_eq!(entered.reasons().last(), Some(&(3, None, Reason::OptedOut)));
+    // Something was tried before, or one channel fails for another reason: a person may call.
+    world.because = Some(Reason::NoReply);
+    assert_eq!(world.enter().then, Then::CallList { step: 3, call_list: "office".into() });
+    world.because = None;
+    world.channels.channels.retain(|channel| channel.key != VOICE);
+    assert_eq!(world.enter().then, Then::CallList { step: 3, call_list: "office".into() });
+}
+
+#[test]
 fn an_end_is_skipped_or_exhausted_by_whether_anything_was_sent() {
     let exhausted = Then::Exhausted { reason: Reason::OptedOut };
     assert_eq!(exhausted.ends(false), Some((Event::NothingApplies, Reason::OptedOut)));
