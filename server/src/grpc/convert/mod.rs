@@ -1,7 +1,9 @@
 //! Between the contract and the rest: reading finds every violation of a request at once and hands on values that cannot be
 //! wrong; writing turns what use cases say into messages. One file a noun; what several need is in [`faults`] and [`common`].
 
+pub mod audience;
 pub mod call_list;
+pub mod campaign;
 pub mod channel;
 pub mod common;
 pub mod contact;
@@ -14,6 +16,8 @@ pub mod message;
 pub mod notification;
 pub mod plan;
 pub mod policy;
+pub mod progress;
+pub mod schedule;
 pub mod sending;
 pub mod source;
 pub mod template;
