@@ -4,14 +4,18 @@ use proto::v1::{self, trigger_service_server::TriggerService};
 use tonic::{Request, Response, Status};
 
 use super::{
-    convert::{self, Faults, firing, source, trigger},
+    convert::{
+        self, Faults, firing,
+        schedule::{self, Asked},
+        source, trigger,
+    },
     idempotent::{write, writes},
     page::{Page, paged},
 };
 use crate::services::{
     self, Context, Error,
     firings::{self, by_hand},
-    sources,
+    schedules, sources,
     triggers::{self, TriggerRow},
     work::Work,
 };
@@ -37,6 +41,13 @@ const MAX_CONDITION: usize = 4000;
 pub struct Triggers {
     /// What use cases stand on.
     pub context: Context,
+}
+
+impl Triggers {
+    /// The zone of schedules that may do without one.
+    fn zone(&self) -> &'static str {
+        self.context.settings.time_zone.name()
+    }
 }
 
 fn source_name(value: &str, faults: &mut Faults) -> String {
@@ -108,13 +119,18 @@ impl TriggerService for Triggers {
         &self,
         request: Request<v1::CreateTriggerRequest>,
     ) -> Result<Response<v1::Trigger>, Status> {
-        let dry = request.get_ref().validate_only;
-        write(&self.context, request, trigger::create, move |context, work, new| {
-            Box::pin(async move {
-                let row = triggers::create(context, work, new, dry).await?;
-                seen(work, row).await
-            })
-        })
+        let (dry, zone) = (request.get_ref().validate_only, self.zone());
+        write(
+            &self.context,
+            request,
+            |r, f| trigger::create(r, zone, f),
+            move |context, work, new| {
+                Box::pin(async move {
+                    let row = triggers::create(context, work, new, dry).await?;
+                    seen(work, row).await
+                })
+            },
+        )
         .await
     }
 
@@ -144,13 +160,18 @@ impl TriggerService for Triggers {
         &self,
         request: Request<v1::UpdateTriggerRequest>,
     ) -> Result<Response<v1::Trigger>, Status> {
-        let dry = request.get_ref().validate_only;
-        write(&self.context, request, trigger::update, move |context, work, (slug, change, etag)| {
-            Box::pin(async move {
-                let row = triggers::update(context, work, &slug, change, &etag, dry).await?;
-                seen(work, row).await
-            })
-        })
+        let (dry, zone) = (request.get_ref().validate_only, self.zone());
+        write(
+            &self.context,
+            request,
+            |r, f| trigger::update(r, zone, f),
+            move |context, work, (slug, change, etag)| {
+                Box::pin(async move {
+                    let row = triggers::update(context, work, &slug, change, &etag, dry).await?;
+                    seen(work, row).await
+                })
+            },
+        )
         .await
     }
 
@@ -227,7 +248,7 @@ impl TriggerService for Triggers {
     ) -> Result<Response<v1::FireTriggerResponse>, Status> {
         let read = |r: v1::FireTriggerRequest, f: &mut Faults| {
             let limit = f.number("limit", r.limit, 1..=10_000).unwrap_or(1);
-            let condition = f.required_text("row_condition", r.row_condition, MAX_CONDITION);
+            let condition = f.text("row_condition", r.row_condition, MAX_CONDITION);
             (name(&r.name, f), condition, u32::try_from(limit).unwrap_or(1))
         };
         write(&self.context, request, read, |context, work, (slug, condition, limit)| {
@@ -279,10 +300,21 @@ impl TriggerService for Triggers {
 
     async fn preview_schedule(
         &self,
-        _request: Request<v1::PreviewScheduleRequest>,
+        request: Request<v1::PreviewScheduleRequest>,
     ) -> Result<Response<v1::PreviewScheduleResponse>, Status> {
-        // Schedules are served by a service of their own, which this RPC calls once it is there.
-        Err(Status::unimplemented("schedules are not served yet"))
+        let zone = self.zone();
+        let (asked, from, count) =
+            convert::read(&self.context, request.into_inner(), |r, f| schedule::preview(r, zone, f))?;
+        let (spec, (start, end)) = match asked.ok_or_else(|| Error::invalid("name", "is missing"))? {
+            Asked::Unstored(spec, bounds) => (*spec, bounds),
+            Asked::Stored(slug) => {
+                let definition = triggers::times(&self.context, &slug).await?;
+                (definition.schedule, (definition.start_at, definition.end_at))
+            }
+        };
+        let from = from.unwrap_or_else(|| self.context.clock.now());
+        let foreseen = schedules::preview_between(&spec, from, (start, end))?;
+        Ok(Response::new(schedule::previewed(&spec, foreseen, from, count)))
     }
 
     async fn get_trigger_sql(

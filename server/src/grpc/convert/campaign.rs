@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use domain::campaign::State;
 use proto::v1::{self, validate_campaign_request::Source as GivenSource};
 
-use super::{Faults, common, progress, standing_plan};
+use super::{Faults, common, plan, progress};
 use crate::{
     grpc::mask::Mask,
     services::{
@@ -157,7 +157,7 @@ pub fn spec(given: v1::CampaignSpec, faults: &mut Faults) -> Spec {
     let valid_for = faults.duration("valid_for", given.valid_for, TimeDelta::seconds(1)..=LONGEST_VALIDITY);
     Spec {
         audience: faults.name("audience", "audiences", &given.audience),
-        plan: faults.inside("plan", |f| standing_plan::way(way, f)),
+        plan: faults.inside("plan", |f| plan::way(way, f)).into(),
         variables: given.variables.map(common::object).unwrap_or_default(),
         purpose: purpose(given.purpose, faults),
         rate_per_second: rate(given.rate_per_second, faults),
@@ -202,7 +202,7 @@ pub fn spec_message(spec: Spec) -> v1::CampaignSpec {
     let window = |w: SendingWindow| v1::SendingWindow { start: w.start, end: w.end, time_zone: w.time_zone };
     v1::CampaignSpec {
         audience: format!("audiences/{}", spec.audience),
-        plan: Some(standing_plan::message(spec.plan)),
+        plan: Some(plan::message(spec.plan)),
         variables: Some(common::of_object(&spec.variables)),
         purpose: spec.purpose,
         rate_per_second: spec.rate_per_second.unwrap_or_default(),

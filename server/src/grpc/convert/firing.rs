@@ -16,8 +16,9 @@ pub fn message(row: FiringRow) -> v1::Firing {
     let whys = firings::reasons(&row);
     let notification = row.notification_id.map(|id| format!("notifications/{id}"));
     let campaign = row.campaign.map(|slug| format!("campaigns/{slug}"));
-    // Only schedules have firings without an operation; their key is the nominal time. A gap has a key of another form.
-    let nominal = chrono::DateTime::parse_from_rfc3339(&row.event_key).ok().filter(|_| row.op.is_empty());
+    // What has no row is a fire time, or says that rows may be missing.
+    let is_time = row.op.is_empty() && row.row.is_none() && row.reason.as_deref() != Some("CAPTURE_GAP");
+    let nominal = is_time.then_some(row.captured_at);
     v1::Firing {
         name: firings::name(&row.trigger, row.id),
         state: state_message(row.state).into(),
@@ -27,7 +28,7 @@ pub fn message(row: FiringRow) -> v1::Firing {
         operation: operation(&row.op).into(),
         row: row.row.as_ref().and_then(|r| r.as_object()).map(common::of_object),
         old_row: row.old_row.as_ref().and_then(|r| r.as_object()).map(common::of_object),
-        nominal_time: nominal.map(|at| common::timestamp(at.to_utc())),
+        nominal_time: nominal.map(common::timestamp),
         target: notification.or(campaign).unwrap_or_default(),
         manual: row.manual,
         replay_count: i32::try_from(row.replays).unwrap_or(i32::MAX),

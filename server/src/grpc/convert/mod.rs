@@ -17,9 +17,9 @@ pub mod notification;
 pub mod plan;
 pub mod policy;
 pub mod progress;
+pub mod schedule;
 pub mod sending;
 pub mod source;
-pub mod standing_plan;
 pub mod template;
 pub mod trigger;
 

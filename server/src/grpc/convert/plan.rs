@@ -8,7 +8,10 @@ use domain::fallback::{OnFailure, QuietHours, Step, Target};
 use proto::v1::{self, step::QuietMode};
 
 use super::{Faults, common};
-use crate::services::sending::way::{GivenStep, Way, WayOf};
+use crate::services::{
+    sending::way::{GivenStep, Way, WayOf},
+    triggers,
+};
 
 /// The attempts of a step that does not say.
 const ATTEMPTS: u32 = 3;
@@ -47,6 +50,24 @@ pub fn way(plan: v1::Plan, faults: &mut Faults) -> Way {
         });
     }
     Way { of, template, step_templates }
+}
+
+/// A plan of the contract, as it is stored with a campaign or a trigger.
+#[must_use]
+pub fn message(way: triggers::Way) -> v1::Plan {
+    let given = match (way.step, way.policy) {
+        (Some(step), _) => Some(v1::plan::Way::Step(step_message(&step, None))),
+        (None, policy) => policy.map(|policy| v1::plan::Way::Policy(format!("policies/{policy}"))),
+    };
+    let step_template = |(step, template)| v1::StepTemplate {
+        step: i32::try_from(step).unwrap_or(i32::MAX),
+        template: format!("templates/{template}"),
+    };
+    v1::Plan {
+        way: given,
+        template: way.template.map(|template| format!("templates/{template}")).unwrap_or_default(),
+        step_templates: way.step_templates.into_iter().map(step_template).collect(),
+    }
 }
 
 /// One step; the last one of a policy needs no wait.

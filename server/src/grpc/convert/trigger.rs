@@ -1,22 +1,22 @@
-//! Triggers of tables, and which trigger a request means.
+//! Triggers of both kinds, and which trigger a request means.
 
 use ::triggers::Operation;
 use chrono::TimeDelta;
 use proto::v1::{self, trigger::Kind};
 
-use super::{Faults, common, firing, mapping, standing_plan};
+use super::{Faults, common, firing, mapping, plan, schedule};
 use crate::{
     grpc::mask::Mask,
     services::{
-        self, etag,
-        triggers::{self, Change, Counted, ListFilter, New, Shown, TableWatch, TriggerRow},
+        self, etag, schedules,
+        triggers::{self, Change, Counted, Created, ListFilter, New, NewTimes, Shown, TableWatch, TriggerRow},
     },
 };
 
 const SECOND: TimeDelta = TimeDelta::seconds(1);
 const MAX_CONDITION: usize = 4000;
 
-/// A trigger of a table, of the contract.
+/// A trigger of the contract.
 ///
 /// # Errors
 /// When what is stored cannot be read.
@@ -28,7 +28,7 @@ pub fn message(row: TriggerRow, counted: &[Counted]) -> services::Result<v1::Tri
     };
     let kind = match row.kind.as_str() {
         "table" => Some(Kind::TableWatch(watch_message(row.source.as_deref(), TableWatch::read(&row)?))),
-        _ => None,
+        _ => Some(Kind::Schedule(schedule::message(schedules::Definition::read(&row.definition)?, row.next_fire_at))),
     };
     Ok(v1::Trigger {
         name: triggers::name(&row.slug),
@@ -62,7 +62,7 @@ fn watch_message(source: Option<&str>, watch: TableWatch) -> v1::TableWatch {
         condition: watch.condition,
         strict: watch.strict,
         mapping: Some(mapping::message(watch.mapping)),
-        plan: Some(standing_plan::message(watch.way)),
+        plan: Some(plan::message(watch.way)),
         dedup_columns: watch.dedup_columns,
         dedup_window,
         lane: firing::of_lane(watch.lane).into(),
@@ -70,31 +70,30 @@ fn watch_message(source: Option<&str>, watch: TableWatch) -> v1::TableWatch {
     }
 }
 
-/// A table trigger to be created.
-pub fn create(request: v1::CreateTriggerRequest, faults: &mut Faults) -> New {
+/// A trigger to be created; `zone` is that of schedules that name none.
+pub fn create(request: v1::CreateTriggerRequest, zone: &str, faults: &mut Faults) -> Created {
     let slug = faults.slug("trigger_id", &request.trigger_id);
-    let trigger = faults.required("trigger", request.trigger);
+    let (trigger, disabled) = (faults.required("trigger", request.trigger), request.disabled);
     faults.inside("trigger", |f| {
-        let (display_name, description) = (trigger.display_name, trigger.description);
-        let (source, watch) = table_watch(trigger.kind, &|_| true, f);
-        New {
-            slug,
-            display_name: f.text("display_name", display_name, 200),
-            description: f.text("description", description, 2000),
-            source,
-            watch,
-            disabled: request.disabled,
+        let display_name = f.text("display_name", trigger.display_name, 200);
+        let description = f.text("description", trigger.description, 2000);
+        if let Some(Kind::Schedule(given)) = trigger.kind {
+            let definition = f.inside("schedule", |f| schedule::definition(given, zone, f));
+            return Created::Schedule(Box::new(NewTimes { slug, display_name, description, definition, disabled }));
         }
+        let (source, watch) = table_watch(trigger.kind, &|_| true, f);
+        Created::Table(Box::new(New { slug, display_name, description, source, watch, disabled }))
     })
 }
 
-/// Which table trigger changes, how, and what the caller has seen of it.
-pub fn update(request: v1::UpdateTriggerRequest, faults: &mut Faults) -> (String, Change, String) {
+/// Which trigger changes, how, and what the caller has seen of it.
+pub fn update(request: v1::UpdateTriggerRequest, zone: &str, faults: &mut Faults) -> (String, Change, String) {
     let trigger = faults.required("trigger", request.trigger);
     let writable = [
         ("display_name", !trigger.display_name.is_empty()),
         ("description", !trigger.description.is_empty()),
-        ("table_watch", trigger.kind.is_some()),
+        ("table_watch", matches!(trigger.kind, Some(Kind::TableWatch(_)))),
+        ("schedule", matches!(trigger.kind, Some(Kind::Schedule(_)))),
     ];
     let mask = Mask::read(request.update_mask.as_ref(), &writable, &["table_watch"], faults);
     let (slug, etag) = (faults.name("trigger.name", "triggers", &trigger.name), trigger.etag);
@@ -103,15 +102,26 @@ pub fn update(request: v1::UpdateTriggerRequest, faults: &mut Faults) -> (String
         let names = TableWatch::PARTS.join(", ");
         faults.note("update_mask", format!("table_watch.{part} cannot be written; what can be is {names}"));
     }
-    let whole = mask.has("table_watch");
+    let (whole, is_table) = (mask.has("table_watch"), matches!(trigger.kind, Some(Kind::TableWatch(_))));
     let change = faults.inside("trigger", |f| {
         let wanted = |part: &str| whole || parts.iter().any(|p| p == part);
+        let given = match trigger.kind.clone() {
+            Some(Kind::Schedule(given)) => Some(given),
+            Some(Kind::TableWatch(_)) | None => None,
+        };
+        let times = (mask.has("schedule") && !is_table).then(|| {
+            let given = f.required("schedule", given);
+            f.inside("schedule", |f| schedule::definition(given, zone, f))
+        });
+        // With `*` only the kind that is given is written.
+        let whole = whole && times.is_none();
         let watch = (whole || !parts.is_empty()).then(|| table_watch(trigger.kind, &wanted, f));
         Change {
             display_name: mask.take("display_name", f.text("display_name", trigger.display_name, 200)),
             description: mask.take("description", f.text("description", trigger.description, 2000)),
             watch: watch.map(|(source, watch)| (Some(source).filter(|_| whole), watch)),
             parts: if whole { Vec::new() } else { parts.clone() },
+            times,
         }
     });
     (slug, change, etag)
@@ -145,7 +155,7 @@ fn read_watch(given: v1::TableWatch, wanted: &dyn Fn(&str) -> bool, f: &mut Faul
     });
     let way = wanted("plan").then(|| {
         let given = f.required("plan", given.plan);
-        f.inside("plan", |f| standing_plan::way(given, f))
+        f.inside("plan", |f| plan::way(given, f)).into()
     });
     let purpose = f.text("purpose", given.purpose, 32);
     let mut chars = purpose.chars();

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::{FiringRow, State, list, mapper::op, name};
 use crate::{
     services::{
-        Context, Error, Result, sources,
+        Context, Error, Result, schedules, sources,
         triggers::{self, TableWatch, TriggerRow},
         work::Work,
     },
@@ -29,7 +29,7 @@ const SHOWN: usize = 1000;
 /// The most rows that one read brings.
 const MAX_ROWS: u32 = postgres::dry_run::MOST_ROWS;
 
-/// Fires rows of a table trigger that exist and meet an SQL condition, at most `limit` (1 to 10,000). Says how many there are, and
+/// Fires a schedule for now, or rows of a table that exist and meet an SQL condition, at most `limit` (1 to 10,000). Says how many there are, and
 /// the first thousand of them.
 ///
 /// # Errors
@@ -43,6 +43,12 @@ pub async fn fire(
 ) -> Result<(usize, Vec<FiringRow>)> {
     let row = storage::triggers::find(work.conn(), slug).await?;
     let row = row.ok_or_else(|| Error::NotFound(triggers::name(slug)))?;
+    if row.kind == "schedule" {
+        return fire_schedule(context, work, slug, condition).await;
+    }
+    if condition.trim().is_empty() {
+        return Err(Error::invalid("row_condition", "is missing: say which rows fire, such as id = 7"));
+    }
     if !row.enabled {
         let message = format!("{} is disabled; enable it first", triggers::name(slug));
         return Err(Error::WrongState { reason: "STATE_WRONG", message });
@@ -77,6 +83,19 @@ pub async fn fire(
         shown.extend(firings::find(work.conn(), *id).await?);
     }
     Ok((ids.len(), shown))
+}
+
+async fn fire_schedule(
+    context: &Context,
+    work: &mut Work,
+    slug: &str,
+    condition: &str,
+) -> Result<(usize, Vec<FiringRow>)> {
+    if !condition.is_empty() {
+        return Err(Error::invalid("row_condition", "must be empty: a schedule has no rows"));
+    }
+    let id = schedules::firing::fire_now(context, work, slug).await?;
+    Ok((1, firings::find(work.conn(), id).await?.into_iter().collect()))
 }
 
 /// The rows that meet the condition; the trigger's own condition is not asked, since a person chose them.
@@ -121,6 +140,11 @@ pub async fn replay(context: &Context, work: &mut Work, trigger: &str, id: i64, 
     }
     let row = storage::triggers::find(work.conn(), trigger).await?.filter(|row| row.id == firing.trigger_id);
     let row = row.ok_or_else(|| wrong(format!("{} was deleted", triggers::name(trigger))))?;
+    let gone = || storage::Error::Corrupt("a replay is gone inside its own transaction".to_owned());
+    if row.kind == "schedule" {
+        let again = schedules::firing::replay(context, work, trigger, id).await?;
+        return Ok(firings::find(work.conn(), again).await?.ok_or_else(gone)?);
+    }
     let captured = firing.row.clone().ok_or_else(|| wrong(format!("{} has no row to map", name(trigger, id))))?;
     let data = if reread_row { reread(context, work, &row, &captured).await? } else { captured };
     if firing.reason.as_deref() == Some("ROW_TOO_LARGE") && !reread_row {
@@ -143,7 +167,6 @@ pub async fn replay(context: &Context, work: &mut Work, trigger: &str, id: i64, 
     };
     let ids = firings::insert(work.conn(), &[new], now).await?;
     work.wake(Topic::Firings);
-    let gone = || storage::Error::Corrupt("a replay is gone inside its own transaction".to_owned());
     let id = *ids.first().ok_or_else(gone)?;
     Ok(firings::find(work.conn(), id).await?.ok_or_else(gone)?)
 }

@@ -19,7 +19,7 @@ use crate::{
     services::{
         Context, Error, Result,
         plans::PinnedPlan,
-        triggers::{TableWatch, lacks},
+        triggers::{TableWatch, required},
     },
     storage::{self, Conn, triggers::TriggerRow},
 };
@@ -67,7 +67,7 @@ impl Mappers {
             let mapper = match self.one(context, conn, &row, now).await {
                 Ok(mapper) => Ok(mapper),
                 Err(Error::Storage(error)) if !matches!(error, storage::Error::Corrupt(_)) => return Err(error.into()),
-                Err(error) => Err(Why::plain("TARGET_INVALID", error.to_string())),
+                Err(error) => Err(Why::plain("TARGET_INVALID", words(&error))),
             };
             found.insert(row.id, mapper);
         }
@@ -82,16 +82,25 @@ impl Mappers {
         now: DateTime<Utc>,
     ) -> Result<Arc<Mapper>> {
         let watch = TableWatch::read(row)?;
-        let plan_id = watch.way.pin(context, conn, watch.purpose(), now).await?;
+        let plan = watch.way.pin(context, conn, now).await?.map_err(Error::Invalid)?;
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).get(&row.id).cloned();
-        if let Some(kept) = kept.filter(|k| k.version == row.version && k.mapper.plan.id == plan_id) {
+        if let Some(kept) = kept.filter(|k| k.version == row.version && k.mapper.plan.id == plan.id) {
             return Ok(kept.mapper);
         }
-        let plan = context.plans.load(conn, plan_id).await?;
         let mapper = Arc::new(Mapper::new(context, watch, plan).await?);
         let kept = Kept { version: row.version, mapper: Arc::clone(&mapper) };
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).insert(row.id, kept);
         Ok(mapper)
+    }
+}
+
+/// What is wrong, field by field.
+fn words(error: &Error) -> String {
+    match error {
+        Error::Invalid(found) => {
+            found.iter().map(|v| format!("{} {}", v.field, v.description)).collect::<Vec<_>>().join("; ")
+        }
+        other => other.to_string(),
     }
 }
 
@@ -101,7 +110,7 @@ impl Mapper {
     /// # Errors
     /// [`Error::Invalid`] when its mapping does not compile; what storage says.
     pub async fn new(context: &Context, watch: TableWatch, plan: Arc<PinnedPlan>) -> Result<Self> {
-        let (_, required) = lacks(context, &plan).await?;
+        let required = required(&plan, &*context.directory.snapshot(&context.side).await?);
         let compiled = Compiled::new(&watch.mapping.to_domain(), required)
             .map_err(|found| Error::Invalid(found.into_iter().map(Into::into).collect()))?;
         Ok(Self { watch, plan, compiled })

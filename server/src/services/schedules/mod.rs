@@ -210,6 +210,21 @@ pub fn preview(definition: &Spec, after: DateTime<Utc>, count: usize) -> Result<
     Ok(compile(definition)?.preview(after, count.min(MAX_PREVIEW)))
 }
 
+/// The same from `from` on, between the start and the end of the schedule.
+///
+/// # Errors
+/// As [`preview`].
+pub fn preview_between(
+    definition: &Spec,
+    from: DateTime<Utc>,
+    (start, end): (Option<DateTime<Utc>>, Option<DateTime<Utc>>),
+) -> Result<Vec<Preview>> {
+    let after = start.map_or(from, |start| (start - TimeDelta::microseconds(1)).max(from));
+    let mut foreseen = preview(definition, after, MAX_PREVIEW)?;
+    foreseen.retain(|fire| end.is_none_or(|end| fire.at < end));
+    Ok(foreseen)
+}
+
 fn compile(definition: &Spec) -> Result<Schedule> {
     Schedule::new(definition).map_err(|found| Error::Invalid(found.into_iter().map(violation).collect()))
 }

@@ -88,7 +88,7 @@ pub async fn sql(context: &Context, shown: &Shown) -> Result<Sql> {
 pub(super) async fn shown_table(context: &Context, shown: &Shown) -> Result<(i64, TableWatch, SourceRow)> {
     let conn = &mut *context.lists.conn().await?;
     match shown {
-        Shown::Unstored(source, watch) => Ok((1, (**watch).clone(), super::source_of(conn, source).await?)),
+        Shown::Unstored(source, watch) => Ok((1, (**watch).clone(), super::tables::source_of(conn, source).await?)),
         Shown::Stored(slug) => {
             let row = one(conn, slug).await?;
             let Some(source) = row.source.as_deref().filter(|_| row.kind == "table") else {

@@ -1,14 +1,16 @@
 //! Everything that can be wrong with a table trigger, found at once: its table and columns, its mapping against them, the way
 //! and its templates, its condition.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use ::triggers::postgres::{self, Table};
 use domain::mapping::Column;
 
 use super::{TableWatch, way};
 use crate::{
-    services::{Context, Error, Result, Violation, error::all_right, sources, work::Work},
+    services::{
+        Context, Error, Result, Violation, plans::PinnedPlan, sending::way::REFERENCE_NOT_FOUND, sources, work::Work,
+    },
     storage::sources::SourceRow,
 };
 
@@ -19,7 +21,7 @@ const PATH: &str = "trigger.table_watch";
 #[derive(Debug, Clone)]
 pub struct Checked {
     /// The plan, pinned in the caller's transaction.
-    pub plan_id: i64,
+    pub plan: Arc<PinnedPlan>,
 }
 
 /// Checks a table trigger.
@@ -27,36 +29,23 @@ pub struct Checked {
 /// # Errors
 /// [`Error::Invalid`] with every fault; [`Error::ReferenceNotFound`] when that is the only one; what the source refuses.
 pub async fn check(context: &Context, work: &mut Work, source: &SourceRow, watch: &TableWatch) -> Result<Checked> {
-    let (mut found, mut required, mut missing) = (Vec::new(), BTreeSet::new(), None);
     let now = work.now();
-    let plan_id = match watch.way.pin(context, work.conn(), watch.purpose(), now).await {
-        Ok(id) => {
-            let plan = context.plans.load(work.conn(), id).await?;
-            let lacks = way::lacks(context, &plan).await?;
-            found.extend(lacks.0);
-            required = lacks.1;
-            Some(id)
-        }
-        Err(Error::Invalid(violations)) => {
-            found.extend(violations);
-            None
-        }
-        Err(Error::ReferenceNotFound { field, name }) => {
-            let words = format!("refers to {name}, which does not exist");
-            let field = if field.starts_with("plan") { field } else { format!("plan.{field}") };
-            missing = Some((field.clone(), name.clone()));
-            found.push(Violation::new(field, words).because("REFERENCE_NOT_FOUND").with("name", name));
-            None
-        }
-        Err(error) => return Err(error),
+    let (plan, mut found) = match watch.way.pin(context, work.conn(), now).await? {
+        Ok(plan) => (Some(plan), Vec::new()),
+        Err(violations) => (None, violations.into_iter().map(|v| v.inside("plan")).collect()),
     };
+    let snapshot = context.directory.snapshot(&context.side).await?;
+    let required = plan.as_ref().map(|plan| way::required(plan, &snapshot)).unwrap_or_default();
     found.extend(of_source(context, source, watch, &required).await?);
-    if let (1, Some((field, name))) = (found.len(), missing) {
-        return Err(Error::ReferenceNotFound { field: format!("{PATH}.{field}"), name });
+    let found: Vec<Violation> = found.into_iter().map(|violation| violation.inside(PATH)).collect();
+    match (plan, found.as_slice()) {
+        (Some(plan), []) => Ok(Checked { plan }),
+        (_, [one]) if one.reason == REFERENCE_NOT_FOUND => {
+            let name = one.metadata.iter().find(|(key, _)| *key == "name").map(|(_, name)| name.clone());
+            Err(Error::ReferenceNotFound { field: one.field.clone(), name: name.unwrap_or_default() })
+        }
+        (_, _) => Err(Error::Invalid(found)),
     }
-    all_right(found.into_iter().map(|violation| violation.inside(PATH)).collect())?;
-    let plan_id = plan_id.ok_or_else(|| Error::invalid(format!("{PATH}.plan"), "is missing"))?;
-    Ok(Checked { plan_id })
 }
 
 /// What is wrong in the light of the source: the table, the columns, the condition, the mapping.

@@ -69,8 +69,7 @@ pub async fn dry_run(context: &Context, shown: &capture::Shown, condition: &str,
         Err(error) => return Err(error),
     };
     let (rows, filtered) = read(context, &source, &watch, id, condition, limit).await?;
-    let plan = context.plans.load(work.conn(), checked.plan_id).await?;
-    let mapper = Arc::new(Mapper::new(context, watch, plan).await?);
+    let mapper = Arc::new(Mapper::new(context, watch, checked.plan).await?);
     let pending: Vec<PendingRow> = rows.iter().map(|row| pending(id, row, &mapper, &work)).collect();
     let previews = batch::preview(context, work.conn(), &mapper, &pending).await?;
     let of = |(row, preview): (Value, std::result::Result<Preview, Vec<Why>>)| DryRow {

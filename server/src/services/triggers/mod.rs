@@ -9,6 +9,7 @@ mod check;
 mod definition;
 mod dry_run;
 mod reconcile;
+mod tables;
 mod way;
 
 use std::collections::HashMap;
@@ -17,9 +18,9 @@ pub use capture::{Shown, Sql, sql};
 pub use definition::{DEFAULT_PURPOSE, RowMapping, TableWatch, VariableSource};
 pub use dry_run::{DryRow, DryRun, dry_run};
 pub use reconcile::{Wanted, reconcile, wanted};
-pub use way::{Way, lacks};
+pub use way::{Way, required};
 
-use super::{Context, Error, Result, etag, work::Work};
+use super::{Context, Error, Result, etag, schedules, work::Work};
 pub use crate::storage::{
     firings::Counted,
     triggers::{ListFilter, TriggerRow},
@@ -28,8 +29,7 @@ use crate::{
     storage::{
         Conn, events,
         firings::{self, State},
-        sources::{self, SourceRow},
-        triggers::{self, NewTableTrigger},
+        triggers,
     },
     wake::Topic,
 };
@@ -51,7 +51,7 @@ pub struct New {
     pub disabled: bool,
 }
 
-/// What a caller changes of a table trigger; what is `None` stays.
+/// What a caller changes of a trigger; what is `None` stays.
 #[derive(Debug, Clone, Default)]
 pub struct Change {
     /// What people call it.
@@ -62,38 +62,49 @@ pub struct Change {
     pub watch: Option<(Option<String>, TableWatch)>,
     /// The parts of what it does that are written ([`TableWatch::PARTS`]); empty means the whole.
     pub parts: Vec<String>,
+    /// When a schedule fires, and what.
+    pub times: Option<schedules::Definition>,
 }
 
-/// Creates a table trigger: everything that is wrong with it is found first, then its capture is put in place. With
-/// `validate_only` the capture is only tried, and the caller does not commit.
+/// A trigger of either kind to be created.
+#[derive(Debug, Clone)]
+pub enum Created {
+    /// A table whose rows become notifications.
+    Table(Box<New>),
+    /// Times at which a campaign begins.
+    Schedule(Box<NewTimes>),
+}
+
+/// A schedule to be created.
+#[derive(Debug, Clone)]
+pub struct NewTimes {
+    /// Its slug.
+    pub slug: String,
+    /// What people call it.
+    pub display_name: String,
+    /// What it is for.
+    pub description: String,
+    /// When, and what.
+    pub definition: schedules::Definition,
+    /// Whether it is armed only later.
+    pub disabled: bool,
+}
+
+/// Creates a trigger. Everything that is wrong with it is found first. With `validate_only` a capture is only tried, and the
+/// caller does not commit.
 ///
 /// # Errors
 /// [`Error::AlreadyExists`], [`Error::ReferenceNotFound`], [`Error::Invalid`] with every fault, what the source refuses.
-pub async fn create(context: &Context, work: &mut Work, new: New, validate_only: bool) -> Result<TriggerRow> {
-    if triggers::find(work.conn(), &new.slug).await?.is_some() {
-        return Err(Error::AlreadyExists(name(&new.slug)));
+pub async fn create(context: &Context, work: &mut Work, new: Created, validate_only: bool) -> Result<TriggerRow> {
+    match new {
+        Created::Table(new) => tables::create(context, work, *new, validate_only).await,
+        Created::Schedule(new) => {
+            let NewTimes { slug, display_name, description, definition, disabled } = &*new;
+            let new = schedules::NewSchedule { slug, display_name, description, definition, disabled: *disabled };
+            schedules::create(context, work, &new).await.map_err(|error| inside(error, "trigger"))?;
+            one(work.conn(), slug).await
+        }
     }
-    let source = source_of(work.conn(), &new.source).await?;
-    sources::lock_captures(work.conn(), source.id).await?;
-    let checked = check::check(context, work, &source, &new.watch).await?;
-    let (definition, now) = (new.watch.write()?, work.now());
-    let write = NewTableTrigger {
-        slug: &new.slug,
-        display_name: &new.display_name,
-        description: &new.description,
-        enabled: !new.disabled,
-        source_id: source.id,
-        definition: &definition,
-        plan_id: checked.plan_id,
-    };
-    let id = triggers::insert_table(work.conn(), write, now).await?;
-    if new.disabled || validate_only {
-        capture::try_out(context, &source, &new.watch.watch(id)).await?;
-    } else {
-        capture::install(context, &source, &new.watch.watch(id)).await?;
-    }
-    say(work, &new.slug, if new.disabled { "disabled" } else { "enabled" }).await?;
-    one(work.conn(), &new.slug).await
 }
 
 /// A trigger, and how many firings it has.
@@ -125,6 +136,19 @@ pub async fn list(context: &Context, filter: &ListFilter, after: &str, limit: i6
     Ok(rows.into_iter().map(of).collect())
 }
 
+/// When a stored schedule fires.
+///
+/// # Errors
+/// [`Error::NotFound`], STATE_WRONG when it is a table watch.
+pub async fn times(context: &Context, slug: &str) -> Result<schedules::Definition> {
+    let row = one(&mut *context.lists.conn().await?, slug).await?;
+    if row.kind != "schedule" {
+        let message = format!("{} watches a table and has no fire times", name(slug));
+        return Err(Error::WrongState { reason: "STATE_WRONG", message });
+    }
+    schedules::Definition::read(&row.definition)
+}
+
 /// How many firings triggers have, by trigger and state.
 ///
 /// # Errors
@@ -137,7 +161,7 @@ pub async fn counts(conn: &mut Conn, ids: &[i64]) -> Result<HashMap<i64, Vec<Cou
     Ok(by_trigger)
 }
 
-/// Changes a table trigger. Rows that were captured before are mapped by the new definition.
+/// Changes a trigger; its kind and its table cannot change. Rows that were captured before are mapped by the new definition.
 ///
 /// # Errors
 /// As [`create`], and [`Error::NotFound`], [`Error::EtagMismatch`].
@@ -149,78 +173,83 @@ pub async fn update(
     etag: &str,
     validate_only: bool,
 ) -> Result<TriggerRow> {
-    let (mut row, source) = locked_table(work, slug, etag).await?;
-    row.display_name = change.display_name.unwrap_or(row.display_name);
-    row.description = change.description.unwrap_or(row.description);
-    if let Some((of, given)) = change.watch {
-        let before = TableWatch::read(&row)?;
-        let watch = if change.parts.is_empty() { given } else { before.clone().with(&change.parts, given) };
-        if of.is_some_and(|of| of != source.slug) || watch.table_name() != before.table_name() {
-            let words = "source, schema and table cannot change; create another trigger for another table";
-            return Err(Error::invalid("trigger.table_watch", words));
-        }
-        let checked = check::check(context, work, &source, &watch).await?;
-        (row.definition, row.plan_id) = (watch.write()?, Some(checked.plan_id));
-        if row.enabled && !validate_only {
-            capture::replace(context, &source, &watch.watch(row.id)).await?;
-        } else {
-            capture::try_out(context, &source, &watch.watch(row.id)).await?;
-        }
+    let is_schedule = kind(work.conn(), slug).await? == Kind::Schedule;
+    if (is_schedule && change.watch.is_some()) || (!is_schedule && change.times.is_some()) {
+        return Err(Error::invalid("trigger", "its kind cannot change: create another trigger"));
     }
-    let now = work.now();
-    triggers::update_table(work.conn(), &row, now).await?;
-    work.wake(Topic::Triggers);
+    if !is_schedule {
+        return tables::update(context, work, slug, change, etag, validate_only).await;
+    }
+    let change = schedules::Change {
+        display_name: change.display_name.as_deref(),
+        description: change.description.as_deref(),
+        definition: change.times.as_ref(),
+    };
+    schedules::update(context, work, slug, &change, etag).await.map_err(|error| inside(error, "trigger"))?;
     one(work.conn(), slug).await
 }
 
-/// Puts the capture of a table trigger in place; of an enabled one, what is missing of it.
+/// Puts the capture of a table in place (of an enabled one, what is missing of it), or arms a schedule from now on.
 ///
 /// # Errors
 /// [`Error::NotFound`], [`Error::EtagMismatch`], NOT_VALID when its definition does not fit any more, what the source refuses.
 pub async fn enable(context: &Context, work: &mut Work, slug: &str, etag: &str) -> Result<TriggerRow> {
-    let (row, source) = locked_table(work, slug, etag).await?;
-    let watch = TableWatch::read(&row)?;
-    capture::replace(context, &source, &watch.watch(row.id)).await.map_err(not_valid)?;
-    if !row.enabled || row.failure.is_some() {
-        let now = work.now();
-        triggers::set_enabled(work.conn(), row.id, true, now).await?;
-        say(work, slug, "enabled").await?;
+    match kind(work.conn(), slug).await? {
+        Kind::Table => tables::enable(context, work, slug, etag).await,
+        Kind::Schedule => {
+            schedules::enable(work, slug, etag).await?;
+            one(work.conn(), slug).await
+        }
     }
-    one(work.conn(), slug).await
 }
 
-/// Takes the capture of a table trigger away; what was captured before still fires.
+/// Takes the capture of a table away, or disarms a schedule; what was captured before still fires.
 ///
 /// # Errors
 /// [`Error::NotFound`], [`Error::EtagMismatch`], what the source refuses.
 pub async fn disable(context: &Context, work: &mut Work, slug: &str, etag: &str) -> Result<TriggerRow> {
-    let (row, source) = locked_table(work, slug, etag).await?;
-    if row.enabled {
-        capture::detach(context, &source, row.id).await?;
-        let now = work.now();
-        triggers::set_enabled(work.conn(), row.id, false, now).await?;
-        say(work, slug, "disabled").await?;
+    match kind(work.conn(), slug).await? {
+        Kind::Table => tables::disable(context, work, slug, etag).await,
+        Kind::Schedule => {
+            schedules::disable(work, slug, etag).await?;
+            one(work.conn(), slug).await
+        }
     }
-    one(work.conn(), slug).await
 }
 
-/// Deletes a table trigger; nothing of it stays in the source. With `leave_capture` a source that cannot be reached is let be.
+/// Deletes a trigger; its firings stay, and nothing of it stays in a source. With `leave_capture` a source that cannot be
+/// reached is let be.
 ///
 /// # Errors
 /// [`Error::NotFound`], [`Error::EtagMismatch`], what the source refuses.
 pub async fn delete(context: &Context, work: &mut Work, slug: &str, etag: &str, leave_capture: bool) -> Result<()> {
-    let (row, source) = locked_table(work, slug, etag).await?;
-    match capture::uninstall(context, &source, row.id).await {
-        Err(Error::Outside { reason, message }) if leave_capture => {
-            tracing::warn!(trigger = slug, reason, message, "a capture is left in its source");
-        }
-        done => done?,
+    if kind(work.conn(), slug).await? == Kind::Table {
+        return tables::delete(context, work, slug, etag, leave_capture).await;
     }
+    let row = triggers::lock(work.conn(), slug).await?.ok_or_else(|| Error::NotFound(name(slug)))?;
+    etag::check(&name(slug), etag, row.version)?;
     let now = work.now();
-    let why = super::firings::Why::plain("TARGET_INVALID", "the trigger was deleted before this was mapped");
-    firings::skip_pending(work.conn(), row.id, &why.as_json(), now).await?;
     triggers::delete(work.conn(), row.id, now).await?;
     say(work, slug, "disabled").await
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Table,
+    Schedule,
+}
+
+async fn kind(conn: &mut Conn, slug: &str) -> Result<Kind> {
+    Ok(if one(conn, slug).await?.kind == "schedule" { Kind::Schedule } else { Kind::Table })
+}
+
+/// Faults of a part of a request, with the path of the whole.
+fn inside(error: Error, path: &str) -> Error {
+    match error {
+        Error::Invalid(found) => Error::Invalid(found.into_iter().map(|v| v.inside(path)).collect()),
+        Error::ReferenceNotFound { field, name } => Error::ReferenceNotFound { field: format!("{path}.{field}"), name },
+        other => other,
+    }
 }
 
 /// The resource name.
@@ -237,38 +266,6 @@ pub fn last_fired(counted: &[Counted]) -> Option<chrono::DateTime<chrono::Utc>> 
 
 async fn one(conn: &mut Conn, slug: &str) -> Result<TriggerRow> {
     triggers::find(conn, slug).await?.ok_or_else(|| Error::NotFound(name(slug)))
-}
-
-async fn source_of(conn: &mut Conn, slug: &str) -> Result<SourceRow> {
-    let field = "trigger.table_watch.source".to_owned();
-    let missing = || Error::ReferenceNotFound { field, name: format!("sources/{slug}") };
-    sources::find(conn, slug).await?.ok_or_else(missing)
-}
-
-/// A table trigger and its source, under the lock of its captures.
-async fn locked_table(work: &mut Work, slug: &str, etag: &str) -> Result<(TriggerRow, SourceRow)> {
-    let row = one(work.conn(), slug).await?;
-    let Some(source) = row.source.as_deref().filter(|_| row.kind == "table") else {
-        let message = format!("{} is a schedule", name(slug));
-        return Err(Error::WrongState { reason: "STATE_WRONG", message });
-    };
-    let source = source_of(work.conn(), source).await?;
-    // In this order everywhere: the captures of the source, then the trigger.
-    sources::lock_captures(work.conn(), source.id).await?;
-    let row = triggers::lock(work.conn(), slug).await?.ok_or_else(|| Error::NotFound(name(slug)))?;
-    etag::check(&name(slug), etag, row.version)?;
-    Ok((row, source))
-}
-
-/// A definition that was right once is no fault of the request that enables it.
-fn not_valid(error: Error) -> Error {
-    match error {
-        Error::Invalid(found) => {
-            let words: Vec<String> = found.iter().map(|v| format!("{} {}", v.field, v.description)).collect();
-            Error::WrongState { reason: "NOT_VALID", message: words.join("; ") }
-        }
-        other => other,
-    }
 }
 
 async fn say(work: &mut Work, slug: &str, what: &str) -> Result<()> {

@@ -1,5 +1,5 @@
-//! Which way a trigger's notifications take, by name: a policy or one step, and the templates in it. A name without a version
-//! means the newest at the moment in which a notification begins.
+//! Which way the notifications of a trigger or a campaign take, as it is stored: by name, so that a name without a version means
+//! the newest at the moment in which a notification begins.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,20 +7,18 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use domain::{
-    channel::ChannelType,
-    fallback::{Policy, Step, Target},
-};
+use domain::fallback::Step;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     services::{
-        Context, Error, Result, Violation,
-        plans::{PinnedPlan, Request},
-        policies::Definition,
-        templates::{CONTACT, Reference},
+        Context, Result, Violation,
+        directory::Snapshot,
+        plans::PinnedPlan,
+        sending::way::{self, GivenStep, WayOf},
+        templates::Reference,
     },
-    storage::{self, Conn},
+    storage::Conn,
 };
 
 /// See the module.
@@ -33,6 +31,9 @@ pub struct Way {
     /// One step, where there is no policy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub step: Option<Step>,
+    /// Whether that step says what counts as success; else it follows from the channel.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub says_success: bool,
     /// The template of steps that name none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub template: Option<String>,
@@ -41,81 +42,45 @@ pub struct Way {
     pub step_templates: BTreeMap<usize, String>,
 }
 
+impl From<way::Way> for Way {
+    fn from(given: way::Way) -> Self {
+        let (template, step_templates) = (given.template, given.step_templates);
+        let own = Self { template, step_templates, ..Self::default() };
+        match given.of {
+            WayOf::Policy { slug, number } => Self { policy: Some(Reference { slug, number }.to_string()), ..own },
+            WayOf::Step(given) => Self { step: Some(given.step), says_success: given.says_success, ..own },
+        }
+    }
+}
+
 impl Way {
     /// Pins the way as it stands now.
     ///
     /// # Errors
-    /// [`Error::ReferenceNotFound`], [`Error::Invalid`] when no way is said.
-    pub async fn pin(&self, context: &Context, conn: &mut Conn, purpose: &str, now: DateTime<Utc>) -> Result<i64> {
-        let (definition, policy_version_id) = self.definition(conn, purpose).await?;
-        let request = Request {
-            definition,
-            policy_version_id,
-            template: self.template.clone(),
-            step_templates: self.step_templates.clone(),
+    /// What storage says; what is wrong with the way comes back as violations, all of them, with paths inside the plan.
+    pub async fn pin(
+        &self,
+        context: &Context,
+        conn: &mut Conn,
+        now: DateTime<Utc>,
+    ) -> Result<std::result::Result<Arc<PinnedPlan>, Vec<Violation>>> {
+        let of = match (&self.step, &self.policy) {
+            (Some(step), _) => WayOf::Step(Box::new(GivenStep { step: step.clone(), says_success: self.says_success })),
+            (None, Some(policy)) => {
+                let Reference { slug, number } = Reference::parse(policy);
+                WayOf::Policy { slug, number }
+            }
+            (None, None) => {
+                return Ok(Err(vec![Violation::new("policy", "is missing: name a policy, or give one step")]));
+            }
         };
-        context.plans.pin(conn, request, now).await
-    }
-
-    async fn definition(&self, conn: &mut Conn, purpose: &str) -> Result<(Definition, Option<i64>)> {
-        if let Some(step) = &self.step {
-            let policy = Policy { steps: vec![step.clone()], at_least_once: false, purpose: purpose.to_owned() };
-            return Ok((policy.into(), None));
-        }
-        let Some(policy) = &self.policy else {
-            return Err(Error::invalid("plan", "must name a policy or have a step of its own"));
-        };
-        let reference = Reference::parse(policy);
-        let found = storage::policies::find(conn, &reference.slug, reference.number).await?;
-        let missing =
-            || Error::ReferenceNotFound { field: "plan.policy".to_owned(), name: format!("policies/{policy}") };
-        let found = found.ok_or_else(missing)?;
-        Ok((serde_json::from_value(found.definition).map_err(storage::Error::from)?, Some(found.version_id)))
+        let (template, step_templates) = (self.template.clone(), self.step_templates.clone());
+        way::pin(context, conn, &way::Way { of, template, step_templates }, now).await
     }
 }
 
-/// What the steps of a plan lack: a template, or content for what they use. And the variables without which none can be said.
-pub async fn lacks(context: &Context, plan: &Arc<PinnedPlan>) -> Result<(Vec<Violation>, BTreeSet<String>)> {
-    let snapshot = context.directory.snapshot(&context.side).await?;
-    let (mut found, mut required) = (Vec::new(), BTreeSet::new());
-    for (index, (step, template)) in plan.policy.steps.iter().zip(&plan.templates).enumerate() {
-        let channel_type = match &step.target {
-            Target::CallList(_) => continue,
-            Target::ChannelType(channel_type) => Some(*channel_type),
-            Target::Channel(slug) => snapshot.by_slug(slug).map(|c| c.channel_type()),
-        };
-        let (Some(template), Some(channel_type)) = (template, channel_type) else {
-            found.extend(without(index, step, template.is_none()));
-            continue;
-        };
-        if !template.channel_types().contains(&channel_type) {
-            found.push(no_content(index, step, channel_type));
-        }
-        required.extend(template.required_variables(channel_type).into_iter().map(str::to_owned));
-    }
-    required.remove(CONTACT);
-    Ok((found, required))
-}
-
-fn without(index: usize, step: &Step, no_template: bool) -> Option<Violation> {
-    if no_template {
-        let words = format!("is missing, and step {index} of the policy names no template either");
-        return Some(
-            Violation::new("plan.template", words).because("TEMPLATE_MISSING").with("step", index.to_string()),
-        );
-    }
-    match &step.target {
-        Target::Channel(slug) => {
-            let words = format!("step {index} uses channels/{slug}, which does not exist");
-            Some(Violation::new("plan", words).because("REFERENCE_NOT_FOUND").with("name", format!("channels/{slug}")))
-        }
-        Target::ChannelType(_) | Target::CallList(_) => None,
-    }
-}
-
-fn no_content(index: usize, step: &Step, channel_type: ChannelType) -> Violation {
-    let template = format!("templates/{}", step.template.as_deref().unwrap_or_default());
-    let words = format!("{template} of step {index} has no content for {channel_type}");
-    let found = Violation::new("plan", words).because("CONTENT_MISSING");
-    found.with("template", template).with("channel_type", channel_type.as_str())
+/// The variables without which some step of a plan cannot be said.
+#[must_use]
+pub fn required(plan: &PinnedPlan, snapshot: &Snapshot) -> BTreeSet<String> {
+    way::missing_variables(plan, snapshot, &serde_json::Map::new()).into_iter().collect()
 }

@@ -126,3 +126,68 @@ async fn a_source_that_cannot_be_reached_is_refused_without_its_password() -> an
     assert!(!format!("{status:?}").contains("hush"));
     Ok(())
 }
+
+/// Every Monday at nine in Pune, to an audience that exists.
+async fn weekly(office: &Office) -> anyhow::Result<v1::Schedule> {
+    let audience = "insert into audience (slug, kind, definition, created_at, updated_at) values ('all', 'list', '{}', now(), now())";
+    sqlx::query(audience).execute(&office.api.world.db.pool).await?;
+    let plan = v1::Plan { way: Some(v1::plan::Way::Policy("policies/inform".into())), ..Default::default() };
+    let campaign = v1::CampaignSpec { audience: "audiences/all".into(), plan: Some(plan), ..Default::default() };
+    Ok(v1::Schedule {
+        when: Some(v1::schedule::When::Cron("0 0 9 * * MON".into())),
+        time_zone: "Asia/Kolkata".into(),
+        campaign: Some(campaign),
+        ..Default::default()
+    })
+}
+
+#[tokio::test]
+async fn a_schedule_is_a_trigger_like_a_table() -> anyhow::Result<()> {
+    let office = Office::open().await?;
+    let schedule = weekly(&office).await?;
+    let given = v1::Trigger { kind: Some(v1::trigger::Kind::Schedule(schedule.clone())), ..Default::default() };
+    let create = v1::CreateTriggerRequest { trigger_id: "weekly".into(), trigger: Some(given), ..Default::default() };
+    let created = office.triggers().create_trigger(create).await?.into_inner();
+    let Some(v1::trigger::Kind::Schedule(shown)) = created.kind.clone() else { panic!("{created:?}") };
+    assert!(shown.next_fire_time.is_some() && shown.when == schedule.when, "{shown:?}");
+    let name = || "triggers/weekly".to_owned();
+    let off = v1::DisableTriggerRequest { name: name(), etag: created.etag, ..Default::default() };
+    assert_eq!(office.triggers().disable_trigger(off).await?.into_inner().state(), v1::trigger::State::Disabled);
+    let sql = v1::GetTriggerSqlRequest { source: Some(v1::get_trigger_sql_request::Source::Name(name())) };
+    assert_eq!(reason(&office.triggers().get_trigger_sql(sql).await.unwrap_err()), "STATE_WRONG");
+    let mut table = trigger(|_| {});
+    table.name = name();
+    let other = v1::UpdateTriggerRequest { trigger: Some(table), ..Default::default() };
+    assert_eq!(fields(&office.triggers().update_trigger(other).await.unwrap_err()), ["trigger"]);
+    let fire = v1::FireTriggerRequest { name: name(), ..Default::default() };
+    assert_eq!(reason(&office.triggers().fire_trigger(fire.clone()).await.unwrap_err()), "STATE_WRONG");
+    office.triggers().enable_trigger(v1::EnableTriggerRequest { name: name(), ..Default::default() }).await?;
+    let fired = office.triggers().fire_trigger(fire).await?.into_inner();
+    assert!(fired.firings[0].target.starts_with("campaigns/") && fired.firings[0].nominal_time.is_some(), "{fired:?}");
+    let delete = v1::DeleteTriggerRequest { name: name(), ..Default::default() };
+    office.triggers().delete_trigger(delete).await?;
+    assert_eq!(office.here("select count(*) from trigger where deleted_at is null").await?, 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_next_fire_times_are_shown_before_a_schedule_is_stored() -> anyhow::Result<()> {
+    let office = Office::open().await?;
+    let preview = |schedule: v1::Schedule, seconds: i64| v1::PreviewScheduleRequest {
+        source: Some(v1::preview_schedule_request::Source::Schedule(schedule)),
+        from_time: Some(prost_types::Timestamp { seconds, nanos: 0 }),
+        count: 2,
+    };
+    let given = weekly(&office).await?;
+    // 2026-11-20T00:00:00Z
+    let shown = office.triggers().preview_schedule(preview(given.clone(), 1_795_132_800)).await?.into_inner();
+    let times: Vec<&str> = shown.fire_times.iter().map(|time| time.local_time.as_str()).collect();
+    assert_eq!(times, ["2026-11-23T09:00:00+05:30", "2026-11-30T09:00:00+05:30"]);
+    let everywhere = v1::Schedule { each_recipient_zone: true, ..given.clone() };
+    let shown = office.triggers().preview_schedule(preview(everywhere, 1_795_132_800)).await?.into_inner();
+    assert_eq!(shown.fire_times[0].local_time, "2026-11-23T09:00:00+14:00");
+    let never = v1::Schedule { when: Some(v1::schedule::When::Cron("0 0 9 31 2 *".into())), ..given };
+    let status = office.triggers().preview_schedule(preview(never, 1_795_132_800)).await.unwrap_err();
+    assert_eq!(reason(&status), "CRON_INVALID");
+    Ok(())
+}
