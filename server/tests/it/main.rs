@@ -1,7 +1,7 @@
 //! Stories on a real Postgres, a real RabbitMQ and real sockets: one binary, one module a story.
 
-mod campaigns;
 mod api;
+mod campaigns;
 mod killing;
 mod papers;
 mod plans;

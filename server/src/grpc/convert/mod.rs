@@ -10,7 +10,6 @@ pub mod event;
 mod faults;
 pub mod message;
 pub mod notification;
-pub mod plan;
 pub mod policy;
 pub mod sending;
 pub mod template;
