@@ -13,8 +13,8 @@ mod codes;
 pub use codes::UnknownCode;
 
 pub mod address;
-pub mod campaign;
 pub mod backoff;
+pub mod campaign;
 pub mod channel;
 pub mod circuit;
 pub mod consent;

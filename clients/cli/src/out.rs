@@ -122,7 +122,17 @@ impl Out {
 
     /// A state in the colour of what it means.
     pub fn state(&self, word: &str) -> String {
-        tone_of(word).map_or_else(|| word.to_owned(), |tone| self.paint(tone, word))
+        self.tone(word).map_or_else(|| word.to_owned(), |tone| self.paint(tone, word))
+    }
+
+    /// What a state means, where there are colours to show it.
+    pub fn tone(&self, word: &str) -> Option<Tone> {
+        if self.color { tone_of(word) } else { None }
+    }
+
+    /// Whether there are colours.
+    pub fn has_colors(&self) -> bool {
+        self.color
     }
 }
 

@@ -60,7 +60,7 @@ pub async fn channels(api: &Api, providers: &Providers) -> anyhow::Result<(Strin
     let sms = channel(api, "sms", ChannelType::Sms, SMS_NUMBER, "twilio-sms", twilio(json!({}))).await?;
     let ring = twilio(json!({"ring_seconds": 5, "gather_seconds": 3}));
     channel(api, "voice", ChannelType::Voice, VOICE_NUMBER, "twilio-voice", ring).await?;
-    channel(api, "mail", ChannelType::Email, "Grievance Cell <grievances@example.org>", "smtp", smtp).await?;
+    channel(api, "mail", ChannelType::Email, "grievances@example.org", "smtp", smtp).await?;
     Ok((webhook(&whatsapp)?, format!("{}/inbound", webhook(&sms)?.trim_end_matches("/inbound"))))
 }
 
@@ -167,9 +167,9 @@ fn policy() -> v1::FallbackPolicy {
     v1::FallbackPolicy {
         display_name: "Was your complaint solved?".into(),
         steps: vec![
-            step(ChannelType::Whatsapp, v1::Success::Replied, 6),
-            step(ChannelType::Sms, v1::Success::Replied, 6),
-            step(ChannelType::Voice, v1::Success::Acknowledged, 20),
+            step(ChannelType::Whatsapp, v1::Success::Replied, 8),
+            step(ChannelType::Sms, v1::Success::Replied, 8),
+            step(ChannelType::Voice, v1::Success::Acknowledged, 25),
             list,
         ],
         ..v1::FallbackPolicy::default()

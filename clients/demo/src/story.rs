@@ -19,7 +19,7 @@ use crate::{
     verdict,
 };
 
-/// How long the people may take from their rows to their ends: the longest way has 6 + 6 + 10 seconds of waiting.
+/// How long the people may take from their rows to their ends: the longest way has 8 + 8 + 10 seconds of waiting.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Everything that the story is played with.
@@ -74,7 +74,9 @@ pub async fn prepare(api: &Api, simulator: &Simulator, stage: &Stage) -> anyhow:
     definitions::check_channels(api, stage).await?;
     simulator.verify_meta("simulated-verify-token").await?;
     definitions::words_and_ways(api).await?;
-    stage.say("policies/grievance: WhatsApp (answer in 6 s), SMS (6 s), call (a key), list mailed to the department");
+    stage.say(
+        "policies/grievance: WhatsApp (answer within 8 s), SMS (8 s), call (a key), list mailed to the department",
+    );
     definitions::source(api, stage).await?;
     for person in cast::everybody() {
         simulator.script(person.phone, &person.handset).await?;

@@ -130,8 +130,10 @@ mod tests {
 
     use super::*;
 
+    type Behaviour = fn() -> Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
+
     #[derive(Clone)]
-    struct Behaves(fn() -> Pin<Box<dyn Future<Output = Response<Body>> + Send>>);
+    struct Behaves(Behaviour);
 
     impl Service<Request<Body>> for Behaves {
         type Response = Response<Body>;

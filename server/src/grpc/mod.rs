@@ -13,7 +13,9 @@ pub mod page;
 pub mod status;
 pub mod stream;
 
+mod audiences;
 mod call_lists;
+mod campaigns;
 mod channels;
 mod contacts;
 mod conversations;
@@ -22,6 +24,7 @@ mod messages;
 mod notifications;
 mod policies;
 mod templates;
+mod triggers;
 
 use std::time::Duration;
 
@@ -71,6 +74,7 @@ pub async fn serve(listener: TcpListener, context: Context, shutdown: Cancellati
     let feed = Feed::start(of(), shutdown.clone());
     let events = events::Events { context: of(), feed: feed.clone(), shutdown: shutdown.clone() };
     let notifications = notifications::Notifications { context: of(), feed, shutdown: shutdown.clone() };
+    let campaigns = campaigns::Campaigns { context: of(), shutdown: shutdown.clone() };
     let stopping = shutdown.clone();
     Server::builder()
         .tcp_nodelay(true)
@@ -80,7 +84,9 @@ pub async fn serve(listener: TcpListener, context: Context, shutdown: Cancellati
         .layer(edge::EdgeLayer)
         .add_service(health_service)
         .add_service(reflection)
+        .add_service(limited!(audience_service_server::AudienceServiceServer, audiences::Audiences { context: of() }))
         .add_service(limited!(call_list_service_server::CallListServiceServer, call_lists::CallLists { context: of() }))
+        .add_service(limited!(campaign_service_server::CampaignServiceServer, campaigns))
         .add_service(limited!(channel_service_server::ChannelServiceServer, channels::Channels { context: of() }))
         .add_service(limited!(contact_service_server::ContactServiceServer, contacts::Contacts { context: of() }))
         .add_service(limited!(
@@ -92,6 +98,7 @@ pub async fn serve(listener: TcpListener, context: Context, shutdown: Cancellati
         .add_service(limited!(notification_service_server::NotificationServiceServer, notifications))
         .add_service(limited!(policy_service_server::PolicyServiceServer, policies::Policies { context: of() }))
         .add_service(limited!(template_service_server::TemplateServiceServer, templates::Templates { context: of() }))
+        .add_service(limited!(trigger_service_server::TriggerServiceServer, triggers::Triggers { context: of() }))
         .serve_with_incoming_shutdown(TcpIncoming::from(listener), async move {
             stopping.cancelled().await;
             health.set_service_status("", ServingStatus::NotServing).await;

@@ -110,7 +110,7 @@ impl PolicyService for Policies {
         let template = convert::read(&self.context, request.template, |name, f| {
             (!name.is_empty()).then(|| template::reference("template", &name, f).to_string())
         })?;
-        let definition = match request.source {
+        let mut definition = match request.source {
             Some(Source::Name(name)) => self.stored(&name).await?,
             Some(Source::Policy(given)) => {
                 let mut faults = Faults::default();
@@ -122,7 +122,7 @@ impl PolicyService for Policies {
             }
             None => return Err(no_source().into()),
         };
-        let found = policies::validate(&self.context, definition, template).await?;
+        let found = policies::validate(&self.context, &mut definition, template).await?;
         Ok(Response::new(policy::problems(found)))
     }
 

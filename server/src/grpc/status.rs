@@ -42,6 +42,12 @@ impl From<Error> for Status {
             Error::BatchTooLarge { limit } => {
                 because(Code::InvalidArgument, "BATCH_TOO_LARGE", &words, [("limit", limit.to_string())])
             }
+            Error::Outside { reason: reason @ "SOURCE_UNAVAILABLE", message } => {
+                retryable(Code::Unavailable, reason, &message, AFTER_OUTAGE)
+            }
+            Error::Outside { reason: reason @ "SQL_TIMEOUT", message } => {
+                because(Code::DeadlineExceeded, reason, &message, [])
+            }
             Error::CursorGone { oldest_cursor } => {
                 because(Code::OutOfRange, "CURSOR_GONE", &words, [("oldest_cursor", oldest_cursor)])
             }

@@ -36,7 +36,7 @@ pub async fn begin(work: &mut Work, key: RequestKey<'_>) -> Result<Option<Vec<u8
         }
         Some(_) => Err(Error::RequestIdReused),
         // It was forgotten between the two statements, which happens once in seven days at most: the caller repeats.
-        None => Err(Error::Storage(storage::Error::Contended(sqlx::Error::RowNotFound))),
+        None => Err(Error::Storage(storage::Error::Exists { constraint: "request".to_owned() })),
     }
 }
 

@@ -152,7 +152,7 @@ pub async fn used_by(conn: &mut Conn, id: i64, slug: &str) -> Result<Option<Stri
               where c.audience_id = $1 and c.state in ('draft', 'scheduled', 'running', 'paused')
              union all
              select 'triggers/' || t.slug from trigger t
-              where t.kind = 'schedule' and t.enabled and t.definition #>> '{campaign,audience}' = $2) x
+              where t.kind = 'schedule' and t.enabled and t.deleted_at is null and t.definition #>> '{campaign,audience}' = $2) x
            order by 1 limit 1"#,
         id,
         slug
@@ -215,26 +215,4 @@ pub async fn remove(conn: &mut Conn, id: i64, contacts: &[i64]) -> Result<u64> {
             .execute(conn)
             .await?;
     Ok(done.rows_affected())
-}
-
-/// A watched or queried database, as far as an audience needs it.
-#[derive(Debug, Clone)]
-pub struct SourceRow {
-    /// Its key.
-    pub id: i32,
-    /// Whether it is our own database.
-    pub own: bool,
-    /// Where it is: the names of variables or files, never the address itself.
-    pub settings: Value,
-}
-
-/// A source by its slug.
-///
-/// # Errors
-/// What storage says.
-pub async fn source(conn: &mut Conn, slug: &str) -> Result<Option<SourceRow>> {
-    let row = sqlx::query_as!(SourceRow, "select id, own, settings from source where slug = $1", slug)
-        .fetch_optional(conn)
-        .await?;
-    Ok(row)
 }

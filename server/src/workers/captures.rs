@@ -80,10 +80,8 @@ async fn pass(context: &Context, running: &mut HashMap<i32, Running>, alarm: &Ar
 async fn one(context: &Context, running: &mut HashMap<i32, Running>, wanted: Wanted, alarm: &Arc<Notify>) {
     let id = wanted.source.id;
     let moved = running.get(&id).is_some_and(|r| r.wanted.source.version != wanted.source.version);
-    if let Some(old) = running.remove(&id).filter(|_| moved) {
+    if moved && let Some(old) = running.remove(&id) {
         end(old).await;
-    } else if let Some(old) = running.remove(&id) {
-        running.insert(id, old);
     }
     let changed = running.get(&id).is_none_or(|r| r.wanted.triggers != wanted.triggers);
     let broken = running.get(&id).map(|r| broken(&r.health.borrow())).unwrap_or_default();
@@ -93,16 +91,16 @@ async fn one(context: &Context, running: &mut HashMap<i32, Running>, wanted: Wan
         if let Err(error) = &done {
             tracing::warn!(source = wanted.source.slug, %error, "the captures of a source could not be looked at");
         }
-        begin(context, running, &wanted, done.is_err().then(|| done.err().map(|e| e.to_string())).flatten(), alarm)
-            .await;
+        let next = Instant::now() + if done.is_ok() && !wanted.drains { RECONCILE } else { RETRY };
+        begin(context, running, wanted, next, alarm).await;
     }
 }
 
 async fn begin(
     context: &Context,
     running: &mut HashMap<i32, Running>,
-    wanted: &Wanted,
-    refused: Option<String>,
+    wanted: Wanted,
+    next: Instant,
     alarm: &Arc<Notify>,
 ) {
     let id = wanted.source.id;
@@ -115,8 +113,8 @@ async fn begin(
         }
     }
     if let Some(consumer) = running.get_mut(&id) {
-        consumer.wanted = wanted.clone();
-        consumer.next = Instant::now() + if refused.is_some() { RETRY } else { RECONCILE };
+        consumer.wanted = wanted;
+        consumer.next = next;
         consumer.poke.poke();
     }
 }

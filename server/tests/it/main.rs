@@ -11,4 +11,5 @@ mod reading;
 mod sending;
 mod shell;
 mod support;
+mod triggers;
 mod walls;

@@ -281,9 +281,7 @@ async fn fill(world: &World) -> anyhow::Result<()> {
     let id = |kind: u8, n: &str| format!("('00000000-0000-7{kind}00-8000-' || lpad(to_hex({n}), 12, '0'))::uuid");
     let (notification, delivery) = (id(0, "i"), id(1, "i"));
     let chunk = id(1, "i * 50 + k");
-    run(
-        &mut conn,
-        format!(
+    let rows = format!(
             "insert into send_group (campaign_id, channel_id, channel_type, lane, running)
                select i, {channel}, 'SMS', 'bulk', i > 1 from generate_series(1, 200) i;
              insert into contact (display_name, created_at, updated_at) select '', now(), now() from generate_series(1, 20000);
@@ -326,9 +324,12 @@ async fn fill(world: &World) -> anyhow::Result<()> {
                select 'delivery', 1, 'sent', 1, now() from generate_series(1, 5000);
              insert into event (number, kind, type, n, ids, at)
                select i, 'delivery', 'state_changed', 1, '{{}}', now() from generate_series(1, 20000) i"
-        ),
-    )
-    .await
+        );
+    // A transaction each: a long one would keep old rows alive in the databases of other tests.
+    for statement in rows.split(';') {
+        run(&mut conn, statement.to_owned()).await?;
+    }
+    Ok(())
 }
 
 #[tokio::test]
@@ -389,6 +390,32 @@ fn receipt(delivery: Uuid, attempt: i16, evidence: Evidence) -> NewReceipt {
     }
 }
 
+/// What each mark, outcome and receipt changes: an index on one of these, or on a condition over it, ends heap-only updates.
+const CHANGING: &[&str] = &[
+    "work",
+    "evidence",
+    "attempts",
+    "failures",
+    "throttles",
+    "provider_id",
+    "attempt_started_at",
+    "token",
+    "lease_until",
+    "first_sent_at",
+];
+
+#[tokio::test]
+async fn no_index_stands_on_what_changes_of_a_delivery() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    let indexes: Vec<String> = sqlx::query_scalar("select indexdef from pg_indexes where tablename = 'delivery'")
+        .fetch_all(&world.db.pool)
+        .await?;
+    assert!(!indexes.is_empty(), "the table has another name now");
+    let bad: Vec<&String> = indexes.iter().filter(|index| CHANGING.iter().any(|column| names(index, column))).collect();
+    assert!(bad.is_empty(), "updates of delivery are not heap-only any more: {bad:#?}");
+    Ok(())
+}
+
 /// Of the four updates from mark to the second receipt, most change no index.
 #[tokio::test]
 async fn most_updates_of_a_delivery_are_heap_only() -> anyhow::Result<()> {
@@ -443,6 +470,11 @@ async fn most_updates_of_a_delivery_are_heap_only() -> anyhow::Result<()> {
         Ok((all, heap_only))
     })
     .await?;
-    assert!(heap_only * 2 > all, "{heap_only} of {all} updates were heap-only: an index stands on what they change");
+    // In a quiet cluster 87 of 100 are. A long transaction of anybody, in any of its databases, keeps old rows from being
+    // removed and so their room from being used again; with an index on what changes there would be none at all.
+    assert!(
+        heap_only * 3 > all,
+        "{heap_only} of {all} updates were heap-only: is there room in the pages of delivery?"
+    );
     Ok(())
 }

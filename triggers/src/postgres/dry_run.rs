@@ -12,6 +12,9 @@ use super::functions::project;
 use super::{Error, MissingPrivilege, Watch, catalogue};
 use crate::Operation;
 
+/// The most rows of one read: ten thousand, and one that shows that there are more.
+pub const MOST_ROWS: u32 = 10_001;
+
 /// What a dry run shows.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DryRun {
@@ -22,7 +25,7 @@ pub struct DryRun {
     pub condition_applied: bool,
 }
 
-/// Reads at most `limit` rows (1 to 1000) of the watch's table. `filter` is an SQL condition over the columns.
+/// Reads at most `limit` rows (1 to [`MOST_ROWS`]) of the watch's table. `filter` is an SQL condition over the columns.
 ///
 /// # Errors
 /// What the catalogue and [`Watch::check`] refuse; [`Error::MissingPrivileges`] with the grant that lets the role read;
@@ -34,8 +37,8 @@ pub async fn dry_run(
     limit: u32,
     timeout: Duration,
 ) -> Result<DryRun, Error> {
-    if !(1..=1000).contains(&limit) {
-        return Err(Error::Invalid { field: "limit", problem: "must be from 1 to 1000".to_owned() });
+    if !(1..=MOST_ROWS).contains(&limit) {
+        return Err(Error::Invalid { field: "limit", problem: format!("must be from 1 to {MOST_ROWS}") });
     }
     let table = catalogue::describe(conn, &watch.table).await?;
     watch.check(&table)?;

@@ -2,12 +2,12 @@
 
 use std::io;
 
-use comfy_table::{Attribute, Cell, ContentArrangement, Table, presets};
+use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
 use prost_reflect::{DynamicMessage, ReflectMessage, Value};
 
 use super::value;
 use crate::error::clean;
-use crate::out::Out;
+use crate::out::{Out, Tone};
 
 /// The columns of a list: a heading, and the path of the field beneath it, such as `spec.audience`.
 pub type Columns = &'static [(&'static str, &'static str)];
@@ -22,7 +22,7 @@ pub fn show(out: &mut Out, columns: Columns, rows: &[DynamicMessage]) -> io::Res
     }
     let headings: Vec<&str> = columns.iter().map(|(heading, _)| *heading).collect();
     let cells: Vec<Vec<String>> =
-        rows.iter().map(|row| columns.iter().map(|(_, path)| out.state(&at(row, path))).collect()).collect();
+        rows.iter().map(|row| columns.iter().map(|(_, path)| at(row, path)).collect()).collect();
     write(out, &headings, cells)
 }
 
@@ -39,12 +39,15 @@ fn write(out: &mut Out, headings: &[&str], rows: Vec<Vec<String>>) -> io::Result
     if out.terminal {
         table.set_content_arrangement(ContentArrangement::Dynamic);
     }
+    if out.has_colors() {
+        table.enforce_styling();
+    }
     table.set_header(used.iter().map(|it| {
         let cell = Cell::new(headings[*it].to_uppercase());
-        if out.terminal { cell.add_attribute(Attribute::Bold) } else { cell }
+        if out.has_colors() { cell.add_attribute(Attribute::Bold) } else { cell }
     }));
-    for row in rows {
-        table.add_row(used.iter().map(|it| row.get(*it).cloned().unwrap_or_default()));
+    for row in &rows {
+        table.add_row(used.iter().map(|it| cell(out, row.get(*it).map_or("", String::as_str))));
     }
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
@@ -55,6 +58,17 @@ fn write(out: &mut Out, headings: &[&str], rows: Vec<Vec<String>>) -> io::Result
     Ok(())
 }
 
+/// A cell, in the colour of what it means. The table must know of colours, else it counts them as letters.
+fn cell(out: &Out, text: &str) -> Cell {
+    let color = match out.tone(text) {
+        Some(Tone::Good) => Color::DarkGreen,
+        Some(Tone::Bad) => Color::DarkRed,
+        Some(Tone::Doubtful) => Color::DarkYellow,
+        _ => return Cell::new(text),
+    };
+    Cell::new(text).fg(color)
+}
+
 /// The same, and nothing when there are no rows.
 ///
 /// # Errors
@@ -63,7 +77,7 @@ pub fn write_some(out: &mut Out, headings: &[&str], rows: Vec<Vec<String>>) -> i
     if rows.is_empty() {
         return Ok(());
     }
-    let rows = rows.into_iter().map(|row| row.iter().map(|cell| out.state(&clean(cell))).collect()).collect();
+    let rows = rows.into_iter().map(|row| row.iter().map(|cell| clean(cell)).collect()).collect();
     write(out, headings, rows)
 }
 
@@ -98,6 +112,22 @@ pub mod tests {
             (found, None) => found.is_some(),
             (None, _) => false,
         }
+    }
+
+    #[test]
+    fn colours_do_not_shift_columns() {
+        let rows = ["ENABLED", "PARKED"].map(|state| vec![state.to_owned(), "x".to_owned()]);
+        let (mut out, kept) = kept(false, true);
+        write_some(&mut out, &["state", "name"], rows.into()).unwrap();
+        let text = kept.text();
+        assert!(text.contains("\u{1b}["), "{text:?}");
+        let plain: String = text
+            .split('\u{1b}')
+            .enumerate()
+            .map(|(n, it)| if n == 0 { it } else { it.split_once('m').unwrap().1 })
+            .collect();
+        let at: Vec<_> = plain.lines().map(|line| line.rfind(['x', 'N']).unwrap()).collect();
+        assert_eq!(at, [9, 9, 9], "{plain:?}");
     }
 
     #[test]

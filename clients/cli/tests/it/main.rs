@@ -1,5 +1,7 @@
 //! The binary against a server with canned answers on a real socket: what it sends, what it writes, how it ends.
 
+#![expect(clippy::unwrap_used, reason = "what cannot be had fails the test that asked for it")]
+
 mod calls;
 mod errors;
 mod fake;

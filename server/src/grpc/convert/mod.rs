@@ -1,18 +1,26 @@
 //! Between the contract and the rest: reading finds every violation of a request at once and hands on values that cannot be
 //! wrong; writing turns what use cases say into messages. One file a noun; what several need is in [`faults`] and [`common`].
 
+pub mod audience;
 pub mod call_list;
+pub mod campaign;
 pub mod channel;
 pub mod common;
 pub mod contact;
 pub mod content;
 pub mod event;
 mod faults;
+pub mod firing;
+pub mod mapping;
 pub mod message;
 pub mod notification;
 pub mod policy;
+pub mod progress;
 pub mod sending;
+pub mod source;
+pub mod standing_plan;
 pub mod template;
+pub mod trigger;
 
 pub use faults::Faults;
 

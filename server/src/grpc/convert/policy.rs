@@ -117,7 +117,7 @@ pub fn update(request: v1::UpdatePolicyRequest, faults: &mut Faults) -> (String,
         Change {
             display_name: mask.take("display_name", display_name),
             description: mask.take("description", description),
-            steps: mask.take("steps", all.policy.steps),
+            steps: mask.take("steps", (all.policy.steps, all.unsaid_success)),
             quiet_hours: mask.take("quiet_hours", all.quiet_hours),
             valid_for_ms: mask.take("valid_for", all.valid_for_ms),
             at_least_once: mask.take("at_least_once", all.policy.at_least_once),
@@ -129,6 +129,8 @@ pub fn update(request: v1::UpdatePolicyRequest, faults: &mut Faults) -> (String,
 /// What a policy says, as far as it can be read on its own; the world is asked later.
 pub fn definition(policy: v1::FallbackPolicy, faults: &mut Faults) -> Definition {
     let count = policy.steps.len();
+    let unsaid = policy.steps.iter().enumerate().filter(|(_, step)| step.success == 0).map(|(index, _)| index);
+    let unsaid_success = unsaid.collect();
     let steps =
         policy.steps.into_iter().enumerate().filter_map(|(index, given)| {
             faults.inside(format!("steps[{index}]"), |f| step(given, index + 1 == count, f))
@@ -140,6 +142,7 @@ pub fn definition(policy: v1::FallbackPolicy, faults: &mut Faults) -> Definition
         policy: Policy { steps, at_least_once: policy.at_least_once, purpose: domain::consent::SERVICE.to_owned() },
         quiet_hours,
         valid_for_ms: valid_for.map(|d| d.num_milliseconds()),
+        unsaid_success,
     }
 }
 
@@ -228,7 +231,7 @@ fn call_list_step(given: &v1::Step, step: Step, faults: &mut Faults) -> Step {
     step
 }
 
-/// DELIVERED where the channel type can prove it, else SENT; a single channel is asked again when the policy is checked.
+/// DELIVERED where the channel type can prove it, else SENT; for a named channel `Definition::settle` says it.
 fn default_success(target: &Target) -> Success {
     match target {
         Target::ChannelType(channel_type) if !Success::Delivered.provable_by(*channel_type) => Success::Sent,

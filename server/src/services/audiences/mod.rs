@@ -26,7 +26,7 @@ pub use sql::Query;
 pub const MAX_MEMBERS: usize = 1000;
 
 /// Who is in an audience, as it is stored.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Definition {
     /// Contacts that were added one by one.

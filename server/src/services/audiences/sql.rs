@@ -3,24 +3,19 @@
 //! The source puts the whole result aside before the first page is read ([`triggers::postgres::query`]), so that reading it
 //! slowly holds no transaction open there. A row that cannot be mapped is counted with its reasons, and the others go on.
 
-use std::{collections::BTreeSet, str::FromStr, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
-use domain::mapping::{Column, Compiled, Mapped, Mapping, Unmappable};
+use domain::mapping::{Column, Compiled, Mapped, Unmappable};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
-use sqlx::postgres::PgConnectOptions;
-use triggers::{
-    SourceId,
-    postgres::{
-        self, CaptureSchema, Source,
-        query::{AudienceQuery, Pages, ResultColumn},
-    },
+use serde_json::Map;
+use triggers::postgres::{
+    self, Source,
+    query::{AudienceQuery, Pages, ResultColumn},
 };
 
 use crate::{
-    channels::settings::{ProcessSecrets, SecretSource},
-    services::{Context, Error, Result, Violation, error::all_right},
-    storage::audiences::{self, SourceRow},
+    services::{Context, Error, Result, Violation, error::all_right, sources, triggers::RowMapping},
+    storage,
 };
 
 /// How long a query may take where it does not say.
@@ -31,14 +26,14 @@ pub const LONGEST_TIMEOUT: Duration = Duration::from_secs(600);
 const MAX_QUERY: usize = 20_000;
 
 /// A query and how its columns become people.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Query {
     /// The slug of the source.
     pub source: String,
     /// One `SELECT`.
     pub query: String,
     /// How its columns become a contact and variables.
-    pub mapping: Mapping,
+    pub mapping: RowMapping,
     /// How long it may take until its first page, in milliseconds; none: 30 seconds.
     #[serde(default)]
     pub timeout_ms: Option<u64>,
@@ -74,9 +69,8 @@ impl Reader {
         let (source, asked) = ask(context, query).await?;
         let pages = Pages::open(&source, &asked).await.map_err(|error| outside(query, &error))?;
         all_right(wrong(&query.mapping, pages.columns()))?;
-        let mapping = Compiled::new(&query.mapping, BTreeSet::new()).map_err(|found| {
-            Error::Invalid(found.into_iter().map(|v| Violation::from(v).inside("sql.mapping")).collect())
-        })?;
+        let mapping = Compiled::new(&query.mapping.to_domain(), BTreeSet::new())
+            .map_err(|found| Error::Invalid(violations(&query.mapping, found)))?;
         Ok(Self { pages, mapping })
     }
 
@@ -104,47 +98,32 @@ pub async fn check(context: &Context, query: &Query) -> Result<()> {
 }
 
 /// What is wrong with a mapping over these columns.
-fn wrong(mapping: &Mapping, columns: &[ResultColumn]) -> Vec<Violation> {
+fn wrong(mapping: &RowMapping, columns: &[ResultColumn]) -> Vec<Violation> {
     let column = |c: &ResultColumn| Column { name: c.name.clone(), data_type: c.type_name.to_lowercase() };
     let columns: Vec<Column> = columns.iter().map(column).collect();
-    let found = mapping.validate(&columns, &BTreeSet::new());
-    found.into_iter().map(|v| Violation::from(v).inside("sql.mapping").because("COLUMN_UNKNOWN")).collect()
+    violations(mapping, mapping.to_domain().validate(&columns, &BTreeSet::new()))
+}
+
+/// The violations of a mapping, by the names of the contract.
+fn violations(mapping: &RowMapping, found: Vec<domain::violation::Violation>) -> Vec<Violation> {
+    let named = |v: domain::violation::Violation| {
+        let path = format!("sql.mapping.{}", mapping.path(&v.field));
+        Violation::new(path, v.description).because("COLUMN_UNKNOWN")
+    };
+    found.into_iter().map(named).collect()
 }
 
 async fn ask(context: &Context, query: &Query) -> Result<(Source, AudienceQuery)> {
     if query.query.chars().count() > MAX_QUERY {
         return Err(Error::invalid("sql.query", format!("has more than {MAX_QUERY} characters")));
     }
-    let row = audiences::source(&mut *context.lists.conn().await?, &query.source).await?;
+    let row = storage::sources::find(&mut *context.lists.conn().await?, &query.source).await?;
     let missing =
         || Error::ReferenceNotFound { field: "sql.source".to_owned(), name: format!("sources/{}", query.source) };
     let row = row.ok_or_else(missing)?;
-    let role = row.settings.get("query_role").and_then(Value::as_str).filter(|role| !role.is_empty());
-    let asked = AudienceQuery { sql: query.query.clone(), role: role.map(str::to_owned), timeout: query.timeout() };
-    let options = address(context, &query.source, &row)?;
-    Ok((Source { id: SourceId(i64::from(row.id)), options, schema: CaptureSchema::default() }, asked))
-}
-
-/// Where a source is. Its address stands in an environment variable or a file, and is never stored.
-fn address(context: &Context, slug: &str, row: &SourceRow) -> Result<PgConnectOptions> {
-    if row.own {
-        return Ok(context.lists.pool().connect_options().as_ref().clone());
-    }
-    let setting = |name: &str| row.settings.get(name).and_then(Value::as_str);
-    let (url, place) = match (setting("url_env"), setting("url_file")) {
-        (Some(name), _) => (ProcessSecrets.variable(name), format!("the environment variable {name}")),
-        (None, Some(path)) => (ProcessSecrets.file(path).ok(), format!("the file {path}")),
-        (None, None) => (None, "an environment variable or a file".to_owned()),
-    };
-    let url = url.ok_or_else(|| {
-        let message = format!("{place}, in which the address of sources/{slug} should stand, is not there");
-        Error::Outside { reason: "SECRET_MISSING", message }
-    })?;
-    PgConnectOptions::from_str(url.trim()).map_err(|_| {
-        // What stands there is a secret, so the parser's words are not repeated.
-        let message = format!("the address of sources/{slug} is no postgres:// URL");
-        Error::Outside { reason: "SECRET_MISSING", message }
-    })
+    let role = sources::settings(&row)?.query_role.filter(|role| !role.is_empty());
+    let asked = AudienceQuery { sql: query.query.clone(), role, timeout: query.timeout() };
+    Ok((sources::open(context, &row)?, asked))
 }
 
 fn lost(error: &postgres::Error) -> Error {

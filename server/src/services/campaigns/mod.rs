@@ -140,6 +140,14 @@ pub async fn update(work: &mut Work, slug: &str, change: Change, etag: &str) -> 
     load(work.conn(), id).await
 }
 
+/// What a campaign sends to whom, as it stands for the one who changes it.
+///
+/// # Errors
+/// [`Error::NotFound`].
+pub async fn standing(work: &mut Work, slug: &str) -> Result<Spec> {
+    Ok(locked(work.conn(), slug, "").await?.definition.spec)
+}
+
 /// Deletes a campaign that does not run, with what is known of its run.
 ///
 /// # Errors

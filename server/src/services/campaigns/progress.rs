@@ -1,13 +1,22 @@
 //! How far a campaign is: counts that cost the same for ten recipients and ten million, its present pace, and when its first
 //! steps will have been begun.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::{channel::ChannelType, notification::State};
 
 use super::{Campaign, key, load, planning::Cursor};
 use crate::{
-    services::{Context, Result},
-    storage::campaigns::progress,
+    services::{
+        Context, Result,
+        directory::{Channel, Snapshot},
+        work::Work,
+    },
+    storage::{
+        Conn,
+        campaigns::progress::{self, CountRow},
+    },
 };
 
 /// The stretch of time over which the present rate is taken.
@@ -60,7 +69,36 @@ pub async fn get(context: &Context, slug: &str) -> Result<Progress> {
     let conn = &mut *context.lists.conn().await?;
     let id = key(conn, slug).await?;
     let campaign = load(conn, id).await?;
-    let now = context.clock.now();
+    read(conn, &snapshot, campaign, context.clock.now()).await
+}
+
+/// The same inside a transaction, which sees what it has written.
+///
+/// # Errors
+/// [`crate::services::Error::NotFound`].
+pub async fn within(context: &Context, work: &mut Work, slug: &str) -> Result<Progress> {
+    let snapshot = context.directory.snapshot(&context.side).await?;
+    let (id, now) = (key(work.conn(), slug).await?, work.now());
+    let campaign = load(work.conn(), id).await?;
+    read(work.conn(), &snapshot, campaign, now).await
+}
+
+/// How far each campaign of a page is.
+///
+/// # Errors
+/// What storage says.
+pub async fn of(context: &Context, campaigns: Vec<Campaign>) -> Result<Vec<Progress>> {
+    let snapshot = context.directory.snapshot(&context.side).await?;
+    let conn = &mut *context.lists.conn().await?;
+    let mut found = Vec::with_capacity(campaigns.len());
+    for campaign in campaigns {
+        found.push(read(conn, &snapshot, campaign, context.clock.now()).await?);
+    }
+    Ok(found)
+}
+
+async fn read(conn: &mut Conn, snapshot: &Snapshot, campaign: Campaign, now: DateTime<Utc>) -> Result<Progress> {
+    let id = campaign.row.id;
     let aside = progress::aside(conn, id, now, RATE_WINDOW).await?;
     let rows = progress::counts(conn, id).await?;
     let of = |kind: &'static str| rows.iter().filter(move |row| row.kind == kind);
@@ -70,23 +108,7 @@ pub async fn get(context: &Context, slug: &str) -> Result<Progress> {
         .collect();
     let skipped = of("notification").filter(|row| row.state == State::Skipped.as_str() && !row.reason.is_empty());
     let skips = skipped.map(|row| (row.reason.clone(), row.n)).collect();
-    let channel_type = |channel: i32| snapshot.channel(channel).map(super::super::directory::Channel::channel_type);
-    let mut deliveries: Vec<DeliveryCount> = Vec::new();
-    for row in of("delivery") {
-        let count = DeliveryCount {
-            step: row.step,
-            channel_type: channel_type(row.channel_id),
-            state: row.state.clone(),
-            n: row.n,
-        };
-        let same = |d: &&mut DeliveryCount| {
-            (d.step, d.channel_type, &d.state) == (count.step, count.channel_type, &count.state)
-        };
-        match deliveries.iter_mut().find(same) {
-            Some(found) => found.n += count.n,
-            None => deliveries.push(count),
-        }
-    }
+    let deliveries = by_type(of("delivery"), snapshot);
     #[expect(clippy::cast_precision_loss, reason = "deliveries of ten seconds are far below 2^52")]
     let rate = aside.begun as f64 / RATE_WINDOW.as_seconds_f64();
     let queued: i64 = deliveries.iter().filter(|d| d.step == 0 && d.state == "queued").map(|d| d.n).sum();
@@ -102,6 +124,22 @@ pub async fn get(context: &Context, slug: &str) -> Result<Progress> {
         rate,
         last_number: aside.last_number,
     })
+}
+
+/// The counts of channels of one type are one count.
+fn by_type<'a>(rows: impl Iterator<Item = &'a CountRow>, snapshot: &Snapshot) -> Vec<DeliveryCount> {
+    let mut counts: BTreeMap<(i16, Option<ChannelType>, &str), i64> = BTreeMap::new();
+    for row in rows {
+        let channel_type = snapshot.channel(row.channel_id).map(Channel::channel_type);
+        *counts.entry((row.step, channel_type, &row.state)).or_default() += row.n;
+    }
+    let count = |((step, channel_type, state), n): ((i16, Option<ChannelType>, &str), i64)| DeliveryCount {
+        step,
+        channel_type,
+        state: state.to_owned(),
+        n,
+    };
+    counts.into_iter().map(count).collect()
 }
 
 fn end(now: DateTime<Utc>, queued: i64, rate: f64) -> Option<DateTime<Utc>> {

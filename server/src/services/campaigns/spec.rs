@@ -1,8 +1,6 @@
 //! Who gets what in a campaign, as it is stored with it and with the schedules that make campaigns; and what can be wrong
 //! with it.
 
-use std::collections::BTreeMap;
-
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use domain::{
@@ -13,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
-    services::{Context, Error, Result, Violation, plans, policies, templates::Reference},
+    services::{Context, Error, Result, Violation, plans, policies, templates::Reference, triggers::Way},
     storage::{self, Conn},
 };
 
@@ -26,7 +24,7 @@ pub struct Spec {
     /// The slug of its audience.
     pub audience: String,
     /// Which way to take.
-    pub plan: PlanSpec,
+    pub plan: Way,
     /// Variables that are the same for all; those that the audience gives for a person win.
     #[serde(default)]
     pub variables: Map<String, Value>,
@@ -49,24 +47,6 @@ pub struct Spec {
 
 const fn default_weight() -> i32 {
     DEFAULT_WEIGHT
-}
-
-/// Which way to take: a policy or a step of its own, with its templates. Exactly one of `policy` and `step` is set.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct PlanSpec {
-    /// The policy, as [`Reference`] writes it; without a version, the newest when the campaign begins.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub policy: Option<String>,
-    /// One step that needs no policy.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub step: Option<Step>,
-    /// The template for steps that name none, as [`Reference`] writes it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub template: Option<String>,
-    /// Templates in place of those of single steps, by index.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub step_templates: BTreeMap<usize, String>,
 }
 
 /// The hours of the day in which a campaign sends.
@@ -234,12 +214,14 @@ fn without_template(request: &plans::Request) -> Vec<Violation> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use domain::channel::ChannelType;
 
     use super::*;
 
     fn spec() -> Spec {
-        let plan = PlanSpec { step: Some(Step::to(Target::ChannelType(ChannelType::Sms))), ..PlanSpec::default() };
+        let plan = Way { step: Some(Step::to(Target::ChannelType(ChannelType::Sms))), ..Way::default() };
         Spec {
             audience: "all".into(),
             plan,

@@ -189,6 +189,7 @@ async fn end_notifications(conn: &mut Conn, contact: i64, now: DateTime<Utc>) ->
     planning::move_notifications(conn, &ended, now).await?;
     planning::cancel_queued(conn, &ids, domain::delivery::Work::Cancelled, Reason::TakenBack.as_str(), now).await?;
     planning::disarm_timers(conn, &ids).await?;
+    planning::leave_call_lists(conn, &ids, now).await?;
     Ok(())
 }
 

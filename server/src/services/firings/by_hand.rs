@@ -27,9 +27,9 @@ pub const READ_TIMEOUT: Duration = Duration::from_secs(15);
 /// The most firings that are shown.
 const SHOWN: usize = 1000;
 /// The most rows that one read brings.
-const MAX_ROWS: u32 = 1000;
+const MAX_ROWS: u32 = postgres::dry_run::MOST_ROWS;
 
-/// Fires rows of a table trigger that exist and meet an SQL condition, at most `limit` (1 to 1000). Says how many there are, and
+/// Fires rows of a table trigger that exist and meet an SQL condition, at most `limit` (1 to 10,000). Says how many there are, and
 /// the first thousand of them.
 ///
 /// # Errors

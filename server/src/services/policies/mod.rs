@@ -6,7 +6,10 @@ pub mod simulate;
 use std::collections::BTreeSet;
 
 use chrono::TimeDelta;
-use domain::{fallback::Policy, quiet_hours::Window};
+use domain::{
+    fallback::{Policy, PolicyWorld, Success, Target},
+    quiet_hours::Window,
+};
 use serde::{Deserialize, Serialize};
 
 use super::{Context, Error, Result, Violation, error::all_right, etag, templates::Reference, work::Work};
@@ -24,6 +27,9 @@ pub struct Definition {
     /// How long a notification is valid, in milliseconds; none means 30 days.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub valid_for_ms: Option<i64>,
+    /// The steps that did not say what counts as success, until [`Definition::settle`] has said it for them.
+    #[serde(skip)]
+    pub unsaid_success: BTreeSet<usize>,
 }
 
 /// How long a notification is valid where its policy does not say.
@@ -31,11 +37,26 @@ pub const DEFAULT_VALIDITY: TimeDelta = TimeDelta::days(30);
 
 impl From<Policy> for Definition {
     fn from(policy: Policy) -> Self {
-        Self { policy, quiet_hours: None, valid_for_ms: None }
+        Self { policy, quiet_hours: None, valid_for_ms: None, unsaid_success: BTreeSet::new() }
     }
 }
 
 impl Definition {
+    /// Says for the steps that did not say it what counts as success: DELIVERED where their channel type can prove it, else
+    /// SENT. Which type a named channel has only the world knows.
+    pub fn settle(&mut self, world: &PolicyWorld) {
+        for index in std::mem::take(&mut self.unsaid_success) {
+            let Some(step) = self.policy.steps.get_mut(index) else { continue };
+            let channel_type = match &step.target {
+                Target::ChannelType(channel_type) => Some(*channel_type),
+                Target::Channel(slug) => world.channels.iter().find(|c| c.slug == *slug).map(|c| c.channel_type),
+                Target::CallList(_) => None,
+            };
+            let provable = channel_type.is_none_or(|t| Success::Delivered.provable_by(t));
+            step.success = if provable { Success::Delivered } else { Success::Sent };
+        }
+    }
+
     /// How long a notification is valid after its beginning.
     #[must_use]
     pub fn valid_for(&self) -> TimeDelta {
@@ -72,8 +93,8 @@ pub struct Change {
     pub display_name: Option<String>,
     /// What it is for.
     pub description: Option<String>,
-    /// The steps.
-    pub steps: Option<Vec<domain::fallback::Step>>,
+    /// The steps, and which of them did not say what counts as success.
+    pub steps: Option<(Vec<domain::fallback::Step>, BTreeSet<usize>)>,
     /// Quiet hours of its own; `Some(None)` takes them away.
     pub quiet_hours: Option<Option<Window>>,
     /// How long a notification is valid, in milliseconds; `Some(None)` takes it away.
@@ -92,8 +113,8 @@ pub fn name_of(slug: &str) -> String {
 ///
 /// # Errors
 /// [`Error::Invalid`], [`Error::AlreadyExists`].
-pub async fn create(work: &mut Work, new: New) -> Result<Stored> {
-    all_right(violations(work.conn(), &new.definition, "policy").await?)?;
+pub async fn create(work: &mut Work, mut new: New) -> Result<Stored> {
+    all_right(violations(work.conn(), &mut new.definition, "policy").await?)?;
     if policies::find(work.conn(), &new.slug, 0).await?.is_some() {
         return Err(Error::AlreadyExists(name_of(&new.slug)));
     }
@@ -138,9 +159,10 @@ pub async fn list_versions(context: &Context, slug: &str, below: i32, limit: i64
 pub async fn update(work: &mut Work, slug: &str, change: Change, etag: &str) -> Result<Stored> {
     let before = locked(work.conn(), slug, etag).await?;
     let (row, now) = (&before.row, work.now());
-    let definition = change.over(&before.definition);
+    let mut definition = change.over(&before.definition);
+    let found = violations(work.conn(), &mut definition, "policy").await?;
     if definition != before.definition {
-        all_right(violations(work.conn(), &definition, "policy").await?)?;
+        all_right(found)?;
         let document = serde_json::to_value(&definition).map_err(storage::Error::from)?;
         policies::add_version(work.conn(), row.id, &document, now).await?;
     }
@@ -171,24 +193,25 @@ pub async fn delete(work: &mut Work, slug: &str, etag: &str) -> Result<()> {
 /// What storage says.
 pub async fn validate(
     context: &Context,
-    mut definition: Definition,
+    definition: &mut Definition,
     template: Option<String>,
 ) -> Result<Vec<Violation>> {
     for step in &mut definition.policy.steps {
-        if step.template.is_none() && !matches!(step.target, domain::fallback::Target::CallList(_)) {
+        if step.template.is_none() && !matches!(step.target, Target::CallList(_)) {
             step.template.clone_from(&template);
         }
     }
-    violations(&mut *context.lists.conn().await?, &definition, "").await
+    violations(&mut *context.lists.conn().await?, definition, "").await
 }
 
-/// Everything that is wrong with a policy in the world as it stands, beneath `path`.
-async fn violations(conn: &mut Conn, definition: &Definition, path: &str) -> Result<Vec<Violation>> {
+/// Everything that is wrong with a policy in the world as it stands, beneath `path`; what it left unsaid is settled.
+async fn violations(conn: &mut Conn, definition: &mut Definition, path: &str) -> Result<Vec<Violation>> {
     let steps = definition.policy.steps.iter();
     let named: BTreeSet<Reference> = steps.filter_map(|s| s.template.as_deref()).map(Reference::parse).collect();
     let versions: Vec<(&str, i32)> =
         named.iter().filter(|r| r.number > 0).map(|r| (r.slug.as_str(), r.number)).collect();
     let world = policies::world(conn, &versions).await?;
+    definition.settle(&world);
     let found = definition.policy.validate(&world).err().unwrap_or_default();
     Ok(found.into_iter().map(|v| Violation::from(v).because_of_step(definition).inside(path)).collect())
 }
@@ -220,8 +243,9 @@ impl Change {
     /// The definition as it will be.
     fn over(&self, before: &Definition) -> Definition {
         let mut after = before.clone();
-        if let Some(steps) = &self.steps {
+        if let Some((steps, unsaid_success)) = &self.steps {
             after.policy.steps.clone_from(steps);
+            after.unsaid_success.clone_from(unsaid_success);
         }
         after.policy.at_least_once = self.at_least_once.unwrap_or(before.policy.at_least_once);
         after.quiet_hours = self.quiet_hours.unwrap_or(before.quiet_hours);

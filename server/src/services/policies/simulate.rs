@@ -113,8 +113,8 @@ pub struct Question {
 ///
 /// # Errors
 /// [`Error::NotFound`] for the contact; NOT_VALID when the policy cannot be played as it stands.
-pub async fn simulate(context: &Context, question: Question) -> Result<Vec<Timeline>> {
-    let found = super::validate(context, question.definition.clone(), None).await?;
+pub async fn simulate(context: &Context, mut question: Question) -> Result<Vec<Timeline>> {
+    let found = super::validate(context, &mut question.definition, None).await?;
     if let Some(first) = found.first() {
         let message =
             format!("the policy cannot be played: {} {}; validate it to see all", first.field, first.description);

@@ -93,6 +93,36 @@ pub struct VariableSource {
 }
 
 impl TableWatch {
+    /// What may be changed of one that stands, as the contract names it.
+    pub const PARTS: [&str; 11] = [
+        "operations",
+        "update_columns",
+        "condition",
+        "strict",
+        "mapping",
+        "plan",
+        "purpose",
+        "dedup_columns",
+        "dedup_window",
+        "lane",
+        "valid_for",
+    ];
+
+    /// The same with some parts of another.
+    #[must_use]
+    pub fn with(mut self, parts: &[String], other: Self) -> Self {
+        let has = |part: &str| parts.iter().any(|p| p == part);
+        macro_rules! take {
+            ($($part:literal => $field:ident),+ $(,)?) => { $(if has($part) { self.$field = other.$field; })+ };
+        }
+        take! {
+            "operations" => operations, "update_columns" => update_columns, "condition" => condition, "strict" => strict,
+            "mapping" => mapping, "plan" => way, "purpose" => purpose, "dedup_columns" => dedup_columns,
+            "dedup_window" => dedup_window_secs, "lane" => lane, "valid_for" => valid_for_ms,
+        }
+        self
+    }
+
     /// Reads the definition of a stored trigger.
     ///
     /// # Errors

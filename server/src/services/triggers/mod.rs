@@ -58,8 +58,10 @@ pub struct Change {
     pub display_name: Option<String>,
     /// What it is for.
     pub description: Option<String>,
-    /// The slug of the source and what it does; source and table must be those that stand.
-    pub watch: Option<(String, TableWatch)>,
+    /// The slug of the source, where it is said, and what it does; source and table must be those that stand.
+    pub watch: Option<(Option<String>, TableWatch)>,
+    /// The parts of what it does that are written ([`TableWatch::PARTS`]); empty means the whole.
+    pub parts: Vec<String>,
 }
 
 /// Creates a table trigger: everything that is wrong with it is found first, then its capture is put in place. With
@@ -94,20 +96,33 @@ pub async fn create(context: &Context, work: &mut Work, new: New, validate_only:
     one(work.conn(), &new.slug).await
 }
 
+/// A trigger, and how many firings it has.
+pub type Counting = (TriggerRow, Vec<Counted>);
+
 /// One trigger of either kind.
 ///
 /// # Errors
 /// [`Error::NotFound`].
-pub async fn get(context: &Context, slug: &str) -> Result<TriggerRow> {
-    one(&mut *context.lists.conn().await?, slug).await
+pub async fn get(context: &Context, slug: &str) -> Result<Counting> {
+    let conn = &mut *context.lists.conn().await?;
+    let row = one(conn, slug).await?;
+    let counted = counts(conn, &[row.id]).await?.remove(&row.id).unwrap_or_default();
+    Ok((row, counted))
 }
 
 /// A page of triggers by slug.
 ///
 /// # Errors
 /// What storage says.
-pub async fn list(context: &Context, filter: &ListFilter, after: &str, limit: i64) -> Result<Vec<TriggerRow>> {
-    Ok(triggers::list(&mut *context.lists.conn().await?, filter, after, limit).await?)
+pub async fn list(context: &Context, filter: &ListFilter, after: &str, limit: i64) -> Result<Vec<Counting>> {
+    let conn = &mut *context.lists.conn().await?;
+    let rows = triggers::list(conn, filter, after, limit).await?;
+    let mut counted = counts(conn, &rows.iter().map(|row| row.id).collect::<Vec<_>>()).await?;
+    let of = |row: TriggerRow| {
+        let counts = counted.remove(&row.id).unwrap_or_default();
+        (row, counts)
+    };
+    Ok(rows.into_iter().map(of).collect())
 }
 
 /// How many firings triggers have, by trigger and state.
@@ -137,9 +152,10 @@ pub async fn update(
     let (mut row, source) = locked_table(work, slug, etag).await?;
     row.display_name = change.display_name.unwrap_or(row.display_name);
     row.description = change.description.unwrap_or(row.description);
-    if let Some((of, watch)) = change.watch {
+    if let Some((of, given)) = change.watch {
         let before = TableWatch::read(&row)?;
-        if of != source.slug || watch.table_name() != before.table_name() {
+        let watch = if change.parts.is_empty() { given } else { before.clone().with(&change.parts, given) };
+        if of.is_some_and(|of| of != source.slug) || watch.table_name() != before.table_name() {
             let words = "source, schema and table cannot change; create another trigger for another table";
             return Err(Error::invalid("trigger.table_watch", words));
         }

@@ -23,6 +23,8 @@ pub struct Wanted {
     pub source: SourceRow,
     /// Its triggers that have something to capture or to drain, with their versions.
     pub triggers: Vec<(i64, i32)>,
+    /// Whether one of them was disabled and is still being drained.
+    pub drains: bool,
 }
 
 /// Every source that has something to capture or to drain.
@@ -36,7 +38,8 @@ pub async fn wanted(context: &Context) -> Result<Vec<Wanted>> {
         let rows = of_source(conn, source.id).await?;
         let busy: Vec<_> = rows.iter().filter(|t| t.enabled || t.draining).map(|t| (t.id, t.version)).collect();
         if !busy.is_empty() {
-            wanted.push(Wanted { source, triggers: busy });
+            let drains = rows.iter().any(|t| t.draining);
+            wanted.push(Wanted { source, triggers: busy, drains });
         }
     }
     Ok(wanted)

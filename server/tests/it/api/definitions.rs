@@ -137,6 +137,17 @@ async fn a_policy_is_checked_against_the_world_and_versioned() -> anyhow::Result
 }
 
 #[tokio::test]
+async fn what_counts_as_success_is_what_the_channel_can_prove_unless_it_is_said() -> anyhow::Result<()> {
+    let api = Api::start().await?;
+    api.world.sms_channel("sms-main", "http://127.0.0.1:9").await?;
+    sqlx::query("update channel set channel_type = 'VOICE'").execute(&api.world.db.pool).await?;
+    let step = v1::Step { target: Some(step::Target::Channel("channels/sms-main".into())), ..Default::default() };
+    let made = api.policies().create_policy(policy("calls", vec![step])).await?.into_inner();
+    assert_eq!(made.steps[0].success(), v1::Success::Sent);
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_simulation_tells_who_would_get_what_and_when() -> anyhow::Result<()> {
     let api = Api::start().await?;
     api.world.sms_channel("sms-main", "http://127.0.0.1:9").await?;

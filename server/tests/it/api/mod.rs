@@ -24,7 +24,6 @@ use crate::support::World;
 pub struct Api {
     pub world: World,
     pub channel: Channel,
-    pub stop: CancellationToken,
     _stops: DropGuard,
 }
 
@@ -46,7 +45,7 @@ impl Api {
         let stop = CancellationToken::new();
         tokio::spawn(server::grpc::serve(listener, world.context.clone(), stop.clone()));
         let channel = Channel::from_shared(format!("http://{address}"))?.connect().await?;
-        Ok(Self { world, channel, _stops: stop.clone().drop_guard(), stop })
+        Ok(Self { world, channel, _stops: stop.drop_guard() })
     }
 
     pub fn contacts(&self) -> ContactServiceClient<Channel> {

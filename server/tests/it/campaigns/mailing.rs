@@ -17,7 +17,7 @@ async fn world_with_list(mail_server: &str) -> anyhow::Result<World> {
     let world = world().await?;
     let (host, port) = mail_server.rsplit_once(':').unwrap_or((mail_server, "25"));
     let host = host.trim_start_matches("smtp://");
-    let settings = json!({"host": host, "port": port.parse::<u16>()?, "tls": "none"});
+    let settings = json!({"host": host, "port": port.parse::<u16>()?, "tls": "none", "timeout_seconds": 10});
     sqlx::query(
         "with c as (insert into channel (slug, channel_type, service_identifier, created_at, updated_at)
                     values ('mail', 'EMAIL', 'lists@switchboard.test', now(), now()) returning id)
@@ -85,7 +85,13 @@ async fn a_list_is_mailed_once_and_leaves_out_who_answered() -> anyhow::Result<(
     eventually(Duration::from_secs(20), async || {
         world.mail().await?;
         let mailed = world.count("select count(*) from call_list_entry where mailed_at is not null").await?;
-        anyhow::ensure!(mailed == 2, "{mailed} of 2 mailed");
+        let stand: Option<String> = sqlx::query_scalar(
+            "select string_agg(concat_ws(' ', n.state, n.reason, d.work, d.evidence, d.failure_code, d.reason), '; ')
+               from notification n left join delivery d on d.notification_id = n.id where n.variables ? 'call_list'",
+        )
+        .fetch_one(&world.db.pool)
+        .await?;
+        anyhow::ensure!(mailed == 2, "{mailed} of 2 mailed: {stand:?}");
         Ok(())
     })
     .await?;

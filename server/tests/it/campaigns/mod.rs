@@ -7,16 +7,17 @@ mod planning;
 mod scheduling;
 
 use domain::fallback::{Step, Success, Target};
-use serde_json::{Map, Value, json};
+use serde_json::Map;
 use server::{
     services::{
         Context, audiences as services_audiences,
         audiences::NewAudience,
         campaigns::{
             self, NewCampaign,
-            spec::{Definition, LocalTime, PlanSpec, Spec},
+            spec::{Definition, LocalTime, Spec},
             verbs,
         },
+        triggers::{RowMapping, VariableSource, Way},
         work::Work,
     },
     workers::planner::Planner,
@@ -115,7 +116,7 @@ pub fn spec(audience: &str) -> Spec {
     let mut step = Step::to(Target::Channel("sms-a".into()));
     step.template = Some("dam".into());
     step.success = Success::Delivered;
-    let plan = PlanSpec { step: Some(step), ..PlanSpec::default() };
+    let plan = Way { step: Some(step), ..Way::default() };
     Spec {
         audience: audience.to_owned(),
         plan,
@@ -151,14 +152,17 @@ pub async fn own_source(world: &World) -> anyhow::Result<()> {
 
 /// An audience of a query whose column `phone` is the address.
 pub fn query(sql: &str, timeout_ms: u64) -> services_audiences::Definition {
-    let mapping: Value = json!({
-        "addresses": [{"kind": "phone", "source": {"column": "phone"}, "default_country": "IN"}],
-        "variables": {"name": {"column": "name"}},
-    });
+    let name = VariableSource { name: "name".into(), from: domain::mapping::Source::Column("name".into()) };
+    let mapping = RowMapping {
+        addresses: vec![(domain::channel::AddressKind::Phone, "phone".into())],
+        default_country: Some("IN".into()),
+        variables: vec![name],
+        ..RowMapping::default()
+    };
     services_audiences::Definition::Sql(services_audiences::Query {
         source: "own".into(),
         query: sql.to_owned(),
-        mapping: serde_json::from_value(mapping).expect("a mapping"),
+        mapping,
         timeout_ms: Some(timeout_ms),
     })
 }
