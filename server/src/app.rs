@@ -1,8 +1,8 @@
 //! The one place where everything is put together: the context, the bus, the servers and the workers of a process by its roles,
 //! and the order in which they end. `main` calls it with arguments, tests with a clock of their own.
 //!
-//! **To add a worker**: a file in `workers/` with `run(context, stop)`, and one line in [`Process::work`] or
-//! [`Process::trigger`]. A worker that ends before it is told to ends the process, in order: its supervisor starts it afresh.
+//! **To add a worker**: a file in `workers/` with `run(context, stop)`, and one line in `Process::work` or
+//! `Process::trigger`. A worker that ends before it is told to ends the process, in order: its supervisor starts it afresh.
 
 use std::{future::Future, net::SocketAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 

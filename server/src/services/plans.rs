@@ -105,13 +105,19 @@ impl Plans {
         Ok(storage::plans::ensure(conn, plan, now).await?)
     }
 
+    /// The plan with this key, if it was loaded before: no connection is needed then.
+    #[must_use]
+    pub fn known(&self, id: i64) -> Option<Arc<PinnedPlan>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).get(&id).map(Arc::clone)
+    }
+
     /// The plan with this key.
     ///
     /// # Errors
     /// [`Error::Storage`] when it does not exist (plans are never deleted) or cannot be read.
     pub async fn load(&self, conn: &mut Conn, id: i64) -> Result<Arc<PinnedPlan>> {
-        if let Some(plan) = self.kept.lock().unwrap_or_else(PoisonError::into_inner).get(&id) {
-            return Ok(Arc::clone(plan));
+        if let Some(plan) = self.known(id) {
+            return Ok(plan);
         }
         let missing = || storage::Error::Corrupt(format!("plan {id} does not exist"));
         let row = storage::plans::find(conn, id).await?.ok_or_else(missing)?;

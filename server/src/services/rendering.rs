@@ -9,7 +9,7 @@ use domain::{
     message::{Attachment, Content},
 };
 
-use super::{Context, Result};
+use super::{Context, Error, Result};
 use crate::{
     channels::Refusal,
     storage::{self, dispatch::Claimed},
@@ -53,9 +53,9 @@ pub async fn content(
 ) -> std::result::Result<Content, Refusal> {
     let mut content = words(context, claimed, channel_type).await?;
     if let (Content::Email { attachments, .. }, Some(notification)) = (&mut content, claimed.notification_id) {
-        let unreadable = |error: storage::Error| refusal("ATTACHMENT_UNREADABLE", &error.to_string());
-        let mut conn = context.side.conn().await.map_err(unreadable)?;
-        let files = storage::sending::attachments(&mut conn, notification).await.map_err(unreadable)?;
+        let mut conn = context.side.conn().await.map_err(|error| unreadable("ATTACHMENT_UNREADABLE", &error))?;
+        let files = storage::sending::attachments(&mut conn, notification).await;
+        let files = files.map_err(|error| unreadable("ATTACHMENT_UNREADABLE", &error))?;
         attachments.extend(files.into_iter().map(|file| Attachment {
             file_name: file.file_name,
             mime_type: file.mime_type,
@@ -80,9 +80,16 @@ pub async fn words<'a>(
             .map_err(|error| refusal("CONTENT_UNREADABLE", &error.to_string()));
     }
     let Some(plan_id) = source.plan_id else { return Err(refusal("CONTENT_MISSING", "nothing is to be said")) };
-    let plan = {
-        let mut conn = context.side.conn().await.map_err(|error| refusal("PLAN_UNREADABLE", &error.to_string()))?;
-        context.plans.load(&mut conn, plan_id).await.map_err(|error| refusal("PLAN_UNREADABLE", &error.to_string()))?
+    let plan = match context.plans.known(plan_id) {
+        Some(plan) => plan,
+        None => {
+            let mut conn = context.side.conn().await.map_err(|error| unreadable("PLAN_UNREADABLE", &error))?;
+            let loaded = context.plans.load(&mut conn, plan_id).await;
+            loaded.map_err(|error| match error {
+                Error::Storage(error) => unreadable("PLAN_UNREADABLE", &error),
+                other => refusal("PLAN_UNREADABLE", &other.to_string()),
+            })?
+        }
     };
     let step = usize::try_from(source.step).unwrap_or_default();
     let Some(template) = plan.templates.get(step).and_then(Option::as_ref) else {
@@ -106,6 +113,12 @@ pub async fn has_later_step(context: &Context, claimed: &Claimed) -> Result<bool
     let plan = context.plans.load(&mut *context.side.conn().await?, plan_id).await?;
     let later = usize::try_from(claimed.step).unwrap_or_default() + 1;
     Ok(plan.policy.steps.iter().skip(later).any(|step| !matches!(step.target, Target::CallList(_))))
+}
+
+/// What is needed cannot be read now: the delivery is not to blame, and is tried again.
+fn unreadable(code: &str, error: &storage::Error) -> Refusal {
+    let class = if error.is_transient() { FailureClass::Temporary } else { FailureClass::Technical };
+    Refusal { class, ..refusal(code, &error.to_string()) }
 }
 
 fn refusal(code: &str, detail: &str) -> Refusal {

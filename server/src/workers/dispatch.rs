@@ -6,7 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use domain::{message::Content, notification::Reason};
+use domain::{delivery::FailureClass, message::Content, notification::Reason};
 use futures::{StreamExt, stream::FuturesUnordered};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
@@ -231,6 +231,8 @@ impl Dispatch {
                     self.wire(&provider, &outbound).await
                 }
             }
+            // Postgres is away: nothing went out, and nothing is wrong with the message.
+            Err(refusal) if refusal.class == FailureClass::Temporary => Sent::NotSent { detail: refusal.detail },
             Err(refusal) => Sent::Refused(refusal),
         };
         self.providers.learn(&provider, &sent);

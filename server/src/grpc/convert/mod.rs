@@ -1,5 +1,5 @@
 //! Between the contract and the rest: reading finds every violation of a request at once and hands on values that cannot be
-//! wrong; writing turns what use cases say into messages. One file a noun; what several need is in [`faults`] and [`common`].
+//! wrong; writing turns what use cases say into messages. One file a noun; what several need is in `faults` and [`common`].
 
 pub mod audience;
 pub mod call_list;

@@ -1,5 +1,5 @@
-//! Events: every fact in one order, to be followed from a cursor. One reader of a process ([`reader`]) reads what is new once
-//! for all its subscribers; whoever lags, or begins further back, reads what is stored ([`subscription`]). Nothing is held for
+//! Events: every fact in one order, to be followed from a cursor. One reader of a process (`reader`) reads what is new once
+//! for all its subscribers; whoever lags, or begins further back, reads what is stored (`subscription`). Nothing is held for
 //! a slow subscriber, since what it has not read yet stands in the table.
 
 mod fact;

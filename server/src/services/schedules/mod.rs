@@ -221,6 +221,10 @@ pub fn preview_between(
 ) -> Result<Vec<Preview>> {
     let after = start.map_or(from, |start| (start - TimeDelta::microseconds(1)).max(from));
     let mut foreseen = preview(definition, after, MAX_PREVIEW)?;
+    if foreseen.is_empty() && matches!(definition.when, domain::schedule::When::Cron { .. }) {
+        let text = "never fires after this time: no such moment is ahead";
+        return Err(Error::Invalid(vec![Violation::new("schedule.cron", text).because("CRON_INVALID")]));
+    }
     foreseen.retain(|fire| end.is_none_or(|end| fire.at < end));
     Ok(foreseen)
 }

@@ -11,7 +11,7 @@ use super::{Api, person, reason};
 #[tokio::test]
 async fn a_request_that_is_too_big_is_refused_with_the_limit() -> anyhow::Result<()> {
     let api = Api::start().await?;
-    let contact = v1::Contact { display_name: "x".repeat(5 * 1024 * 1024), ..Default::default() };
+    let contact = v1::Contact { display_name: "x".repeat(9 * 1024 * 1024), ..Default::default() };
     let status = api.create(contact).await.unwrap_err();
     assert_eq!((status.code(), reason(&status).as_str()), (Code::ResourceExhausted, "PAYLOAD_TOO_LARGE"));
     Ok(())
