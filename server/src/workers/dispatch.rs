@@ -223,17 +223,21 @@ impl Dispatch {
         permit: OwnedSemaphorePermit,
     ) -> anyhow::Result<Stored> {
         let sent = match rendering::content(&self.context, &claimed, channel.channel_type()).await {
+            Ok(_) if marked_at.elapsed() + provider.timeout >= self.lease => {
+                self.providers.spare(&provider);
+                Sent::NotSent { detail: "the lease would not outlast the call".into() }
+            }
             Ok(content) => {
                 let outbound = self.outbound(channel, &provider, &claimed, attempt, content);
-                if marked_at.elapsed() + provider.timeout >= self.lease {
-                    Sent::NotSent { detail: "the lease would not outlast the call".into() }
-                } else {
-                    self.wire(&provider, &outbound).await
-                }
+                let sent = self.wire(&provider, &outbound).await;
+                self.providers.learn(&provider, &sent);
+                sent
             }
-            Err(refusal) => Sent::Refused(refusal),
+            Err(refusal) => {
+                self.providers.spare(&provider);
+                Sent::Refused(refusal)
+            }
         };
-        self.providers.learn(&provider, &sent);
         let ended = Ended {
             delivery_id: claimed.delivery_id,
             attempt,
