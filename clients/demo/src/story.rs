@@ -209,12 +209,13 @@ async fn correct(world: &World) -> anyhow::Result<()> {
     world.office.psql(&update).await?;
     let request = v1::ReplayFiringRequest { name: unmappable.name.clone(), reread_row: true, request_id: request_id() };
     let replayed = world.api.triggers().replay_firing(request).await.told("replay Gauri's firing")?;
-    ensure!(
-        replayed.state() == firing::State::Fired,
-        "the replayed firing is {:?}: {}",
-        replayed.state(),
-        replayed.description
-    );
+    eventually(Duration::from_secs(15), async || {
+        let request = v1::GetFiringRequest { name: replayed.name.clone() };
+        let now = world.api.triggers().get_firing(request).await.told("read the replayed firing")?;
+        ensure!(now.state() == firing::State::Fired, "the replayed firing is {:?}: {}", now.state(), now.description);
+        Ok(())
+    })
+    .await?;
     stage.say(&format!(
         "{}  {}",
         stage.ink(Ink::Good, "the number is corrected and the firing replayed:"),

@@ -108,8 +108,13 @@ async fn gauri_is_corrected(stage: &Stage) -> anyhow::Result<()> {
     stage.office("update grievances set phone = '98120 00007' where citizen = 'Gauri'").await?;
     let request = v1::ReplayFiringRequest { name: hers.name.clone(), reread_row: true, ..v1::ReplayFiringRequest::default() };
     let replayed = stage.triggers().replay_firing(request).await?.into_inner();
-    ensure!(replayed.state() == firing::State::Fired, "{:?}: {}", replayed.state(), replayed.description);
-    Ok(())
+    eventually(PATIENCE, async || {
+        let request = v1::GetFiringRequest { name: replayed.name.clone() };
+        let now = stage.triggers().get_firing(request).await?.into_inner();
+        ensure!(now.state() == firing::State::Fired, "{:?}: {}", now.state(), now.description);
+        Ok(())
+    })
+    .await
 }
 
 async fn the_list_is_mailed(stage: &Stage) -> anyhow::Result<()> {
