@@ -72,6 +72,8 @@ pub struct PinnedPlan {
     pub template_version_ids: Vec<i64>,
     /// What the templates have to say, for [`domain::fallback::ChannelFacts`].
     pub template_facts: Vec<TemplateFact>,
+    /// Whether a template says who is written to, without being told: [`templates::CONTACT`].
+    pub says_contact: bool,
 }
 
 /// The plans of this process. Cheap to clone; clones share what is kept.
@@ -192,6 +194,7 @@ fn build(row: PlanRow, versions: &[VersionRow]) -> Result<PinnedPlan> {
         policy: definition.policy,
         templates: row.template_version_ids.iter().map(template_of).collect(),
         template_facts: facts.into_values().flatten().collect(),
+        says_contact: compiled.values().any(|(_, template)| template.says_contact()),
         template_version_ids: row.template_version_ids,
     })
 }

@@ -7,23 +7,6 @@ use uuid::Uuid;
 
 use super::{Conn, Result};
 
-/// The key and the definition of a policy's version; the number 0 asks for the newest.
-///
-/// # Errors
-/// What storage says.
-pub async fn policy_version(conn: &mut Conn, slug: &str, number: i32) -> Result<Option<(i64, serde_json::Value)>> {
-    let row = sqlx::query!(
-        r#"select v.id, v.definition from policy p
-             join policy_version v on v.policy_id = p.id and v.number = case $2::int when 0 then p.latest else $2 end
-            where p.slug = $1"#,
-        slug,
-        number
-    )
-    .fetch_optional(conn)
-    .await?;
-    Ok(row.map(|r| (r.id, r.definition)))
-}
-
 /// Whether there is a call list with this slug.
 ///
 /// # Errors

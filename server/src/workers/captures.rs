@@ -2,7 +2,7 @@
 //! missing are put in place at the start, each minute, and when a consumer sees it.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, hash_map::Entry},
     sync::Arc,
     time::Duration,
 };
@@ -104,10 +104,10 @@ async fn begin(
     alarm: &Arc<Notify>,
 ) {
     let id = wanted.source.id;
-    if !running.contains_key(&id) {
+    if let Entry::Vacant(place) = running.entry(id) {
         match start(context, wanted.clone(), alarm) {
             Ok(consumer) => {
-                running.insert(id, consumer);
+                place.insert(consumer);
             }
             Err(error) => write(context, id, &Health { last_error: error.to_string(), ..Health::default() }).await,
         }

@@ -1,5 +1,11 @@
 //! Stories on a real Postgres, a real RabbitMQ and real sockets: one binary, one module a story.
 
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test says what it means; clippy knows test functions, not their helpers"
+)]
+
 mod api;
 mod campaigns;
 mod killing;

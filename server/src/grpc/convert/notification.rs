@@ -11,10 +11,10 @@ use proto::v1::{
     self, delivery::State as DeliveryState, notification::State as NotificationState, timeline_entry::Kind as EntryKind,
 };
 
-use super::{Faults, common, contact, content, plan, sending};
+use super::{Faults, common, contact, content, policy, sending};
 use crate::services::{
     contacts::ContactName,
-    history::{AttemptRow, Delivery, Entry, Full, Kind, Notification, ReceiptRow, Skipped, Wanted},
+    history::{AttemptRow, Delivery, Full, Happened, Kind, Notification, ReceiptRow, ShownStep, Skipped, Wanted},
 };
 
 /// A notification in the view BASIC.
@@ -22,9 +22,7 @@ use crate::services::{
 pub fn basic(notification: &Notification) -> v1::Notification {
     let row = &notification.row;
     let begun = !matches!(row.state, State::Pending | State::Skipped);
-    let step = |shown: &crate::services::history::ShownStep| {
-        plan::step_message(&shown.step, shown.template.as_ref().map(|name| format!("templates/{name}")))
-    };
+    let step = |shown: &ShownStep| policy::step_message(shown.pinned());
     v1::Notification {
         name: format!("notifications/{}", row.id),
         state: of_state(row.state).into(),
@@ -220,7 +218,7 @@ fn skipped(skipped: Skipped) -> v1::SkippedStep {
     }
 }
 
-fn entry(entry: Entry) -> v1::TimelineEntry {
+fn entry(entry: Happened) -> v1::TimelineEntry {
     let kind = match entry.kind {
         Kind::Created => EntryKind::Created,
         Kind::StepSkipped => EntryKind::StepSkipped,

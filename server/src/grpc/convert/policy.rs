@@ -45,7 +45,8 @@ pub fn message(stored: Stored, versioned: bool) -> v1::FallbackPolicy {
     }
 }
 
-fn step_message(step: Step) -> v1::Step {
+/// A step of the contract.
+pub fn step_message(step: Step) -> v1::Step {
     let quiet_mode = match step.quiet_hours {
         QuietHours::Defer => v1::step::QuietMode::Defer,
         QuietHours::Skip => v1::step::QuietMode::Skip,

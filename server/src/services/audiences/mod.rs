@@ -26,6 +26,7 @@ pub use sql::Query;
 pub const MAX_MEMBERS: usize = 1000;
 
 /// Who is in an audience, as it is stored.
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, never a list of them")]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Definition {

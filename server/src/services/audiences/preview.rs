@@ -23,6 +23,7 @@ const PAGE: usize = 1000;
 const COUNT_FOR: Duration = Duration::from_secs(20);
 
 /// Whose preview is asked for.
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, never a list of them")]
 #[derive(Debug, Clone)]
 pub enum Asked {
     /// A stored audience, by its slug.

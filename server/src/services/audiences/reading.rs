@@ -23,6 +23,7 @@ use crate::{
 };
 
 /// An audience that is being read.
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, never a list of them")]
 #[derive(Debug)]
 pub enum Reader {
     /// A list, by its key, after a contact.

@@ -298,9 +298,12 @@ fn comes(local: &LocalTime, own: Option<&str>) -> DateTime<Utc> {
 }
 
 /// Who each person is, for templates that say it; empty when none does.
-pub(super) async fn of_contacts(work: &mut Work, plan: &PinnedPlan, ids: &[i64]) -> Result<HashMap<i64, Value>> {
-    let mut contents = plan.template_facts.iter().flat_map(|fact| &fact.contents);
-    if !contents.any(|content| content.variables.iter().any(|name| name == CONTACT)) {
+pub(in crate::services) async fn of_contacts(
+    work: &mut Work,
+    plan: &PinnedPlan,
+    ids: &[i64],
+) -> Result<HashMap<i64, Value>> {
+    if !plan.says_contact {
         return Ok(HashMap::new());
     }
     let found = storage::contacts::load(work.conn(), ids).await?;

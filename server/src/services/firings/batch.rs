@@ -164,6 +164,9 @@ fn refused(id: i64, state: State, whys: &[Why]) -> Decided {
     Decided { id, state, reason, reasons: list(whys), notification_id: None }
 }
 
+/// Keys of rows of one trigger, each with the time of its row.
+type Keys = Vec<(Vec<u8>, DateTime<Utc>)>;
+
 /// Leaves out rows whose key was taken within its trigger's window, by an earlier row of the batch too. A replay is a person's
 /// wish and is never one.
 async fn without_duplicates<'a>(
@@ -178,7 +181,7 @@ async fn without_duplicates<'a>(
             first.entry((one.row.trigger_id, key)).or_insert(one);
         }
     }
-    let mut by_trigger: HashMap<i64, (Arc<Mapper>, Vec<(Vec<u8>, DateTime<Utc>)>)> = HashMap::new();
+    let mut by_trigger: HashMap<i64, (Arc<Mapper>, Keys)> = HashMap::new();
     for ((trigger, key), one) in &first {
         let keys = by_trigger.entry(*trigger).or_insert_with(|| (Arc::clone(&one.mapper), Vec::new()));
         keys.1.push((key.clone(), one.row.captured_at));

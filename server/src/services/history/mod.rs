@@ -3,7 +3,10 @@
 mod timeline;
 pub mod watch;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::Arc,
+};
 
 use domain::{
     channel::ChannelType,
@@ -12,7 +15,7 @@ use domain::{
 };
 use uuid::Uuid;
 
-pub use self::timeline::{Entry, Kind, Skipped, sentence};
+pub use self::timeline::{Happened, Kind, Skipped, sentence};
 use super::{Context, Error, Result, rendering};
 pub use crate::storage::history::{AttemptRow, DeliveryRow, ListedRow, NotificationRow, ReceiptRow, Wanted};
 use crate::storage::{self, Conn, dispatch::Claimed, history};
@@ -45,7 +48,7 @@ pub struct Full {
     /// The steps that could not apply.
     pub skipped: Vec<Skipped>,
     /// What happened, in order.
-    pub timeline: Vec<Entry>,
+    pub timeline: Vec<Happened>,
 }
 
 /// One delivery with all that became of it.
@@ -59,6 +62,14 @@ pub struct Delivery {
     pub receipts: Vec<ReceiptRow>,
     /// What was said; none as long as nothing was.
     pub content: Option<Content>,
+}
+
+impl ShownStep {
+    /// The step with the template that was pinned for it.
+    #[must_use]
+    pub fn pinned(&self) -> Step {
+        Step { template: self.template.clone().or_else(|| self.step.template.clone()), ..self.step.clone() }
+    }
 }
 
 impl Notification {
@@ -77,8 +88,8 @@ pub async fn basic(context: &Context, conn: &mut Conn, ids: &[Uuid]) -> Result<V
     let rows = history::notifications(conn, ids).await?;
     let mut steps: HashMap<i64, Arc<Vec<ShownStep>>> = HashMap::new();
     for row in &rows {
-        if !steps.contains_key(&row.plan_id) {
-            steps.insert(row.plan_id, Arc::new(shown_steps(context, conn, row.plan_id).await?));
+        if let Entry::Vacant(unknown) = steps.entry(row.plan_id) {
+            unknown.insert(Arc::new(shown_steps(context, conn, row.plan_id).await?));
         }
     }
     let steps_of = |row: &NotificationRow| steps.get(&row.plan_id).map(Arc::clone).unwrap_or_default();

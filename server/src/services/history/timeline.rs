@@ -44,7 +44,7 @@ pub enum Kind {
 
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Entry {
+pub struct Happened {
     /// When.
     pub at: DateTime<Utc>,
     /// What kind of thing.
@@ -65,7 +65,7 @@ pub struct Entry {
     pub description: String,
 }
 
-impl Entry {
+impl Happened {
     /// What happened at one moment: first the creation, then step by step, at last what concerns the whole.
     fn place(&self) -> (DateTime<Utc>, u8, Option<i16>, Kind) {
         let part = match (self.kind, self.step) {
@@ -96,7 +96,7 @@ pub fn of(
     deliveries: &[Delivery],
     listed: Option<&ListedRow>,
     answer: Option<(DateTime<Utc>, ChannelType)>,
-) -> (Vec<Skipped>, Vec<Entry>) {
+) -> (Vec<Skipped>, Vec<Happened>) {
     let row = &notification.row;
     let mut told = Told { notification, entries: Vec::new(), skipped: Vec::new() };
     told.add(row.created_at, Kind::Created, "it was created");
@@ -107,7 +107,7 @@ pub fn of(
         told.delivery(delivery, left);
     }
     told.now(listed, answer);
-    told.entries.sort_by_key(Entry::place);
+    told.entries.sort_by_key(Happened::place);
     (told.skipped, told.entries)
 }
 
@@ -146,13 +146,13 @@ pub const fn sentence(reason: Reason) -> &'static str {
 
 struct Told<'a> {
     notification: &'a Notification,
-    entries: Vec<Entry>,
+    entries: Vec<Happened>,
     skipped: Vec<Skipped>,
 }
 
 impl Told<'_> {
-    fn add(&mut self, at: DateTime<Utc>, kind: Kind, description: impl Into<String>) -> Option<&mut Entry> {
-        self.entries.push(Entry {
+    fn add(&mut self, at: DateTime<Utc>, kind: Kind, description: impl Into<String>) -> Option<&mut Happened> {
+        self.entries.push(Happened {
             at,
             kind,
             step: None,
@@ -172,7 +172,7 @@ impl Told<'_> {
         at: DateTime<Utc>,
         kind: Kind,
         words: impl Into<String>,
-    ) -> Option<&mut Entry> {
+    ) -> Option<&mut Happened> {
         let row = &delivery.row;
         let said = step_of(self.notification, row.step).and_then(|s| channel_type_of(&s.step));
         let entry = self.add(at, kind, words)?;

@@ -4,7 +4,10 @@
 pub mod recipients;
 pub mod way;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use chrono::{DateTime, Utc};
 use domain::{
@@ -15,12 +18,16 @@ use domain::{
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use self::{recipients::Recipient, way::Way};
+use self::{
+    recipients::Recipient,
+    way::{Pinned, Way},
+};
 use super::{
-    Context, Error, Result, Violation,
+    Context, Error, Result, Violation, campaigns,
     history::{self, Notification},
     notifications::{self, NewNotification},
     plans::PinnedPlan,
+    templates::CONTACT,
     work::Work,
 };
 use crate::{
@@ -66,6 +73,9 @@ pub struct Attachment {
     /// The bytes.
     pub data: Vec<u8>,
 }
+
+/// A draft with nothing wrong, its plan and its recipient.
+type Right<'a> = (&'a Draft, &'a Arc<PinnedPlan>, &'a Recipient);
 
 /// What became of one draft.
 pub type Sent = std::result::Result<Notification, Vec<Violation>>;
@@ -156,7 +166,7 @@ fn refused(mut violations: Vec<Violation>) -> Error {
 
 async fn send_all(context: &Context, work: &mut Work, mut drafts: Vec<Draft>) -> Result<Vec<Sent>> {
     let plans = check(context, work, &mut drafts).await?;
-    let right: Vec<(&Draft, &Arc<PinnedPlan>, &Recipient)> = drafts
+    let right: Vec<Right<'_>> = drafts
         .iter()
         .zip(&plans)
         .filter(|(draft, _)| draft.violations.is_empty())
@@ -176,7 +186,7 @@ async fn check(context: &Context, work: &mut Work, drafts: &mut [Draft]) -> Resu
     let mut unknown = recipients::check(work, &whom).await?;
     let snapshot = context.directory.snapshot(&context.side).await?;
     // Most batches have one way.
-    let mut ways: Vec<(Way, std::result::Result<Arc<PinnedPlan>, Vec<Violation>>)> = Vec::new();
+    let mut ways: Vec<(Way, Pinned)> = Vec::new();
     let mut plans = Vec::with_capacity(drafts.len());
     for (index, draft) in drafts.iter_mut().enumerate() {
         draft.violations.extend(unknown.remove(&index));
@@ -222,17 +232,14 @@ fn missing_variables(
     Some(Violation::new("variables", text).because("VARIABLE_MISSING").with("variables", names))
 }
 
-async fn begin(
-    context: &Context,
-    work: &mut Work,
-    right: &[(&Draft, &Arc<PinnedPlan>, &Recipient)],
-) -> Result<Vec<Notification>> {
+async fn begin(context: &Context, work: &mut Work, right: &[Right<'_>]) -> Result<Vec<Notification>> {
     if right.is_empty() {
         return Ok(Vec::new());
     }
     let whom: Vec<&Recipient> = right.iter().map(|(_, _, recipient)| *recipient).collect();
     let contacts = recipients::ensure(work, &whom).await?;
     let now = work.now();
+    let who = who(work, right, &contacts).await?;
     let items: Vec<NewNotification> = right
         .iter()
         .zip(contacts)
@@ -245,7 +252,7 @@ async fn begin(
             weight: 1,
             lane: draft.lane,
             purpose: draft.purpose.clone(),
-            variables: Value::Object(draft.variables.clone()),
+            variables: Value::Object(with_contact(draft, who.get(&contact_id).filter(|_| plan.says_contact))),
             valid_until: draft
                 .valid_until
                 .or_else(|| draft.deliver_after.unwrap_or(now).max(now).checked_add_signed(plan.valid_for)),
@@ -261,8 +268,25 @@ async fn begin(
     history::basic(context, work.conn(), &ids).await
 }
 
+/// Who each person is, for templates that say it.
+async fn who(work: &mut Work, right: &[Right<'_>], contacts: &[i64]) -> Result<HashMap<i64, Value>> {
+    match right.iter().find(|(_, plan, _)| plan.says_contact) {
+        Some((_, plan, _)) => campaigns::planning::of_contacts(work, plan, contacts).await,
+        None => Ok(HashMap::new()),
+    }
+}
+
+/// What the caller says of the person wins over what is stored.
+fn with_contact(draft: &Draft, contact: Option<&Value>) -> Map<String, Value> {
+    let mut variables = draft.variables.clone();
+    if let Some(contact) = contact {
+        variables.entry(CONTACT).or_insert_with(|| contact.clone());
+    }
+    variables
+}
+
 /// Labels and files, where there are any.
-async fn store_rest(work: &mut Work, ids: &[Uuid], right: &[(&Draft, &Arc<PinnedPlan>, &Recipient)]) -> Result<()> {
+async fn store_rest(work: &mut Work, ids: &[Uuid], right: &[Right<'_>]) -> Result<()> {
     let (mut labelled, mut labels, mut files) = (Vec::new(), Vec::new(), Vec::new());
     for (id, (draft, _, _)) in ids.iter().zip(right) {
         if !draft.labels.is_empty() {

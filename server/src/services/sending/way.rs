@@ -12,7 +12,7 @@ use domain::{
 use crate::{
     services::{
         Context, Result, Violation,
-        directory::Snapshot,
+        directory::{Channel, Snapshot},
         plans::{PinnedPlan, Request},
         policies::Definition,
         templates::{CONTACT, Reference},
@@ -69,16 +69,14 @@ pub enum WayOf {
     Step(Box<GivenStep>),
 }
 
+/// A pinned plan, or everything that is wrong with the way to it, with paths inside the plan.
+pub type Pinned = std::result::Result<Arc<PinnedPlan>, Vec<Violation>>;
+
 /// Finds what a way refers to and pins it, in the caller's transaction.
 ///
 /// # Errors
-/// What storage says; what is wrong with the way itself comes back as violations, all of them, with paths inside the plan.
-pub async fn pin(
-    context: &Context,
-    conn: &mut Conn,
-    way: &Way,
-    now: DateTime<Utc>,
-) -> Result<std::result::Result<Arc<PinnedPlan>, Vec<Violation>>> {
+/// What storage says; what is wrong with the way itself is no error, but comes back.
+pub async fn pin(context: &Context, conn: &mut Conn, way: &Way, now: DateTime<Utc>) -> Result<Pinned> {
     let snapshot = context.directory.snapshot(&context.side).await?;
     let mut found = Vec::new();
     let request = match &way.of {
@@ -120,7 +118,7 @@ pub fn missing_variables(
 #[must_use]
 pub fn channel_type_of(target: &Target, snapshot: &Snapshot) -> Option<ChannelType> {
     match target {
-        Target::Channel(slug) => snapshot.by_slug(slug).map(super::super::directory::Channel::channel_type),
+        Target::Channel(slug) => snapshot.by_slug(slug).map(Channel::channel_type),
         Target::ChannelType(channel_type) => Some(*channel_type),
         Target::CallList(_) => None,
     }
@@ -139,13 +137,13 @@ async fn stored(
     number: i32,
     found: &mut Vec<Violation>,
 ) -> Result<Option<Request>> {
-    let Some((id, definition)) = sending::policy_version(conn, slug, number).await? else {
+    let Some(row) = storage::policies::find(conn, slug, number).await? else {
         let version = if number == 0 { String::new() } else { format!("/versions/{number}") };
         found.push(not_found("policy", format!("policies/{slug}{version}")));
         return Ok(None);
     };
-    let definition: Definition = serde_json::from_value(definition).map_err(storage::Error::from)?;
-    Ok(Some(request(way, definition, Some(id))))
+    let definition: Definition = serde_json::from_value(row.definition).map_err(storage::Error::from)?;
+    Ok(Some(request(way, definition, Some(row.version_id))))
 }
 
 /// A step of its own is checked as the step of a policy would be when it is written.
@@ -161,10 +159,7 @@ async fn single(
         Target::CallList(_) | Target::Channel(_) | Target::ChannelType(_) => Vec::new(),
     };
     let channels = snapshot.channels.iter();
-    let channel = |c: &super::super::directory::Channel| WorldChannel {
-        slug: c.row.slug.clone(),
-        channel_type: c.channel_type(),
-    };
+    let channel = |c: &Channel| WorldChannel { slug: c.row.slug.clone(), channel_type: c.channel_type() };
     let world = PolicyWorld { channels: channels.map(channel).collect(), call_lists, templates: Vec::new() };
     let policy = Policy { steps: vec![step], at_least_once: false, purpose: domain::consent::SERVICE.to_owned() };
     // Templates are looked up with those of the plan, below.

@@ -75,6 +75,12 @@ impl Definition {
         self
     }
 
+    /// Whether it says who is written to: stored versions declare what they use.
+    #[must_use]
+    pub fn says_contact(&self) -> bool {
+        self.version.variables.iter().any(|v| v.name == CONTACT) || self.uses_contact()
+    }
+
     fn uses_contact(&self) -> bool {
         let Ok(compiled) = Compiled::new(&self.version) else { return false };
         let mut types = compiled.channel_types().into_iter();

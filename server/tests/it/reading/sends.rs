@@ -156,3 +156,25 @@ async fn what_has_ended_otherwise_cannot_be_cancelled() -> anyhow::Result<()> {
     assert_eq!((refused.code(), reason(&refused).as_str()), (Code::FailedPrecondition, "STATE_WRONG"));
     Ok(())
 }
+
+#[tokio::test]
+async fn a_template_that_says_who_is_written_to_is_told() -> anyhow::Result<()> {
+    let served = Served::new().await?;
+    let definition = serde_json::json!({"version": {"default_language": "en",
+        "variables": [{"name": "contact", "required": false}], "contents": [
+        {"channel_type": "SMS", "language": "en", "body": {"type": "text", "text": "Dear {{ contact.name }}"}}]}});
+    super::stored(&served.world, "template", "dear", definition).await?;
+    let asha = v1::RecipientContact {
+        display_name: "Asha".into(),
+        addresses: vec![v1::Address { kind: 1, value: "+919812345678".into() }],
+        ..v1::RecipientContact::default()
+    };
+    let plan = super::by_step(v1::Step { template: "templates/dear".into(), ..super::step() });
+    let request = v1::SendNotificationRequest { recipient: Some(Recipient::Upsert(asha)), plan, ..to_phone("") };
+    let sent = served.send(v1::SendNotificationRequest { variables: None, ..request }).await?;
+    let name: String = sqlx::query_scalar("select variables->'contact'->>'name' from notification")
+        .fetch_one(&served.world.db.pool)
+        .await?;
+    assert_eq!((sent.state(), name.as_str()), (State::Waiting, "Asha"));
+    Ok(())
+}

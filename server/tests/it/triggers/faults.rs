@@ -15,6 +15,7 @@ fn doomed(context: &Context, lives: Duration) {
         let Ok(runtime) = runtime else { return };
         runtime.spawn(workers::captures::run(context.clone(), CancellationToken::new()));
         runtime.spawn(workers::firings::run(context, CancellationToken::new()));
+        #[expect(clippy::disallowed_methods, reason = "the thread that will be killed has nothing else to do")]
         std::thread::sleep(lives);
         runtime.shutdown_background();
     };
@@ -31,6 +32,7 @@ async fn workers_that_are_killed_in_the_middle_of_batches_neither_lose_nor_doubl
     // Each life has a pool of its own, which dies with it.
     for lives in [400, 700, 1000, 300] {
         let context = crate::support::World::context(&office.api.world.db.url, office.context().clock.clone())?;
+        #[expect(clippy::disallowed_methods, reason = "nothing else runs while the process is killed")]
         tokio::task::block_in_place(|| doomed(&context, Duration::from_millis(lives)));
     }
     let between = office.here("select count(*) from firing where state = 'fired'").await?;
