@@ -246,8 +246,9 @@ impl Following {
         let request = v1::GetContactRequest { name: contact.to_owned() };
         let Ok(found) = self.api.contacts().get_contact(request).await else { return contact.to_owned() };
         let found = found.into_inner();
-        let address = found.addresses.into_iter().next().map(|address| address.value);
-        let name = Some(found.display_name).filter(|name| !name.is_empty()).or(address);
+        // The department's mailbox is a contact without a name.
+        let mailbox = found.addresses.iter().find_map(|address| Some(address.value.split_once('@')?.0.to_owned()));
+        let name = Some(found.display_name).filter(|name| !name.is_empty()).or(mailbox);
         let Some(name) = name else { return contact.to_owned() };
         self.names.insert(contact.to_owned(), name.clone());
         name
