@@ -14,6 +14,11 @@ create table contact (
 );
 create index contact_by_attribute on contact using gin (attributes jsonb_path_ops);
 
+-- What every template may use without declaring it: the variable `contact`, to be laid over a notification's own.
+create function contact_variable(who contact) returns jsonb language sql stable parallel safe return jsonb_build_object(
+  'contact', jsonb_build_object('name', who.display_name, 'locale', who.locale,
+                                'external_id', coalesce(who.external_id, ''), 'attributes', who.attributes));
+
 create type address_kind as enum ('phone', 'email', 'whatsapp_user');
 
 create table address (

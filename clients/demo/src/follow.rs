@@ -98,7 +98,7 @@ struct Following {
     /// Names of people, by contact.
     names: HashMap<String, String>,
     /// Entries that were printed.
-    printed: HashSet<(String, i64, i32, i32, i32, i32, String)>,
+    printed: HashSet<(String, i64, i32, i32, String)>,
     troubled: bool,
 }
 
@@ -146,6 +146,7 @@ impl Following {
             "notification" | "delivery" => self.notification(event).await?,
             "message" => self.message(event).await?,
             "trigger" if event.r#type != "trigger.fired" => self.firing(event).await?,
+            // The notification of a schedule's run has its own lines.
             "campaign" | "call_list" | "channel" => {
                 let what = event.r#type.replace(['.', '_'], " ");
                 self.stage.moment(
@@ -189,15 +190,10 @@ impl Following {
         let who = self.name(&notification.contact).await;
         for entry in &notification.timeline {
             let time = entry.time.unwrap_or_default();
-            let key = (
-                notification.name.clone(),
-                time.seconds * 1_000_000 + i64::from(time.nanos / 1000),
-                entry.kind,
-                entry.step,
-                entry.evidence,
-                entry.skip_reason,
-                entry.description.clone(),
-            );
+            // A call tells SENT when it is queued, when it rings and when it is answered: the same once is enough.
+            let again =
+                if entry.kind() == Kind::Receipt { 0 } else { time.seconds * 1000 + i64::from(time.nanos / 1_000_000) };
+            let key = (notification.name.clone(), again, entry.kind, entry.step, entry.description.clone());
             if self.printed.insert(key) {
                 let (ink, what) = words(entry);
                 let at = moment(entry.time.as_ref());
@@ -237,7 +233,7 @@ impl Following {
         let request = v1::GetFiringRequest { name: name.to_owned() };
         let firing = self.api.triggers().get_firing(request).await.told("read a firing")?;
         let who = text(firing.row.as_ref(), "citizen").to_owned();
-        let what = format!("{what}: {:?}, {}", firing.reason(), firing.description);
+        let what = format!("{what}: {}, {}", firing.reason().as_str_name(), firing.description);
         self.stage.moment(moment(event.time.as_ref()), &who, "", Ink::Warn, &what);
         Ok(())
     }
@@ -249,10 +245,11 @@ impl Following {
         }
         let request = v1::GetContactRequest { name: contact.to_owned() };
         let Ok(found) = self.api.contacts().get_contact(request).await else { return contact.to_owned() };
-        let name = found.into_inner().display_name;
-        if name.is_empty() {
-            return contact.to_owned();
-        }
+        let found = found.into_inner();
+        // The department's mailbox is a contact without a name.
+        let mailbox = found.addresses.iter().find_map(|address| Some(address.value.split_once('@')?.0.to_owned()));
+        let name = Some(found.display_name).filter(|name| !name.is_empty()).or(mailbox);
+        let Some(name) = name else { return contact.to_owned() };
         self.names.insert(contact.to_owned(), name.clone());
         name
     }

@@ -64,7 +64,7 @@ impl Stage {
     /// A line of the timeline: when, who, where, what.
     pub fn moment(&self, at: DateTime<Utc>, who: &str, channel: &str, ink: Ink, what: &str) {
         let after = (at - self.began).as_seconds_f64();
-        let text = format!("  {after:>+7.1} s  {}  {}  {}\n", pad(who, 8), pad(channel, 8), self.ink(ink, what));
+        let text = format!("  {after:>+7.1} s  {}  {}  {}\n", pad(who, 11), pad(channel, 8), self.ink(ink, what));
         self.print(&text);
     }
 

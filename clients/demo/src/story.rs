@@ -51,7 +51,7 @@ pub async fn play(world: &World) -> anyhow::Result<bool> {
     let mut follower = Follower::start(world.api.clone(), Arc::clone(&world.stage), cursor);
     opted_out(world).await?;
     while_stopped(world).await?;
-    rows(world).await?;
+    rows(world, &mut follower).await?;
     let waited = everybody_ends(world, &mut follower).await;
     let mut checks = verdict::Checks::default();
     if let Err(missing) = waited {
@@ -173,7 +173,7 @@ async fn control(world: &World, verb: &str) -> anyhow::Result<()> {
 }
 
 /// Everybody else's rows, one of them wrong; and two that must not fire.
-async fn rows(world: &World) -> anyhow::Result<()> {
+async fn rows(world: &World, follower: &mut Follower) -> anyhow::Result<()> {
     let stage = &world.stage;
     stage.act("Rows that must not fire: one is rolled back, one is not resolved");
     let rolled_back = format!("begin;\n{}\nrollback;", insert(&[cast::ROLLED_BACK]));
@@ -186,6 +186,11 @@ async fn rows(world: &World) -> anyhow::Result<()> {
     let statement = insert(&people.map(|person| person.row));
     stage.quote(&statement);
     world.office.psql(&statement).await?;
+    let unmappable = |board: &Board| match board.types.contains_key("trigger.unmappable") {
+        true => Vec::new(),
+        false => vec!["trigger.unmappable".to_owned()],
+    };
+    follower.until(Duration::from_secs(20), unmappable).await?;
     correct(world).await
 }
 
@@ -209,12 +214,13 @@ async fn correct(world: &World) -> anyhow::Result<()> {
     world.office.psql(&update).await?;
     let request = v1::ReplayFiringRequest { name: unmappable.name.clone(), reread_row: true, request_id: request_id() };
     let replayed = world.api.triggers().replay_firing(request).await.told("replay Gauri's firing")?;
-    ensure!(
-        replayed.state() == firing::State::Fired,
-        "the replayed firing is {:?}: {}",
-        replayed.state(),
-        replayed.description
-    );
+    eventually(Duration::from_secs(15), async || {
+        let request = v1::GetFiringRequest { name: replayed.name.clone() };
+        let now = world.api.triggers().get_firing(request).await.told("read the replayed firing")?;
+        ensure!(now.state() == firing::State::Fired, "the replayed firing is {:?}: {}", now.state(), now.description);
+        Ok(())
+    })
+    .await?;
     stage.say(&format!(
         "{}  {}",
         stage.ink(Ink::Good, "the number is corrected and the firing replayed:"),

@@ -100,7 +100,7 @@ async fn mail_one(context: &Context) -> Result<bool> {
 async fn hold(work: &mut Work, id: i64, slug: &str, error: &Error) -> Result<()> {
     tracing::warn!(call_list = slug, %error, "a call list cannot be mailed; it is tried later");
     let (now, words) = (work.now(), error.to_string());
-    events::say(work.conn(), "callList", "mail_failed", &format!("callLists/{slug}"), None, Some(&words), now).await?;
+    events::say(work.conn(), "call_list", "mail_failed", &format!("callLists/{slug}"), None, Some(&words), now).await?;
     Ok(mailing::set_due(work.conn(), id, Some(now + AGAIN_AFTER)).await?)
 }
 
@@ -203,7 +203,12 @@ async fn settle_one(context: &Context) -> Result<bool> {
     let Some(mail) = mailing::take_ended(work.conn()).await? else { return Ok(false) };
     let why = mail.reasons.join(", ");
     match (mail.sent, mail.unknown) {
-        (true, _) => mailing::settle(work.conn(), mail.id, None, now).await?,
+        (true, _) => {
+            mailing::settle(work.conn(), mail.id, None, now).await?;
+            let subject = format!("callLists/{}", mailing::slug_of(work.conn(), mail.call_list_id).await?);
+            events::say(work.conn(), "call_list", "mailed", &subject, None, None, now).await?;
+            work.wake(Topic::Events);
+        }
         (false, true) => {
             let words = "it is not known whether the mail was sent: look at its notifications";
             mailing::settle(work.conn(), mail.id, Some(words), now).await?;

@@ -70,7 +70,7 @@ pub async fn unanswered(conn: &mut Conn, delivery_id: Uuid, attempt: i16) -> Res
     let row = sqlx::query!(
         r#"select d.id as "id!", d.notification_id as "notification_id?", d.step as "step!", d.channel_id as "channel_id!",
                   a.id as "address_id!", a.kind::text as "kind!", a.value as "value!", n.purpose as "purpose?",
-                  n.plan_id as "plan_id?", n.variables as "variables?", k.locale as "locale?", m.content as "content?",
+                  n.plan_id as "plan_id?", n.variables || contact_variable(k) as "variables?", k.locale as "locale?", m.content as "content?",
                   t.provider_id as "provider_id!", t.started_at as "started_at!"
              from delivery d join attempt t on t.delivery_id = d.id and t.n = $2 and t.outcome = 'unknown'
              join address a on a.id = d.address_id

@@ -27,7 +27,7 @@ pub async fn spoken(conn: &mut Conn, delivery_id: Uuid, channel_id: i32) -> Resu
     let row = sqlx::query_as!(
         Spoken,
         r#"select m.content as "content?", n.plan_id as "plan_id?", d.step as "step!",
-                  coalesce(n.variables, '{}') as "variables!", coalesce(k.locale, '') as "locale!"
+                  coalesce(n.variables || contact_variable(k), '{}') as "variables!", coalesce(k.locale, '') as "locale!"
              from delivery d
              left join message m on m.id = d.message_id
              left join notification n on n.id = d.notification_id

@@ -191,7 +191,7 @@ pub async fn sent(conn: &mut Conn, delivery_id: Uuid) -> Result<Option<Sent>> {
     let row = sqlx::query!(
         r#"select d.id as "id!", d.notification_id as "notification_id!", d.step as "step!", d.channel_id as "channel_id!",
                   a.id as "address_id!", a.kind::text as "kind!", a.value as "value!", n.purpose as "purpose!",
-                  n.plan_id as "plan_id!", n.variables as "variables!", k.locale as "locale!",
+                  n.plan_id as "plan_id!", n.variables || contact_variable(k) as "variables!", k.locale as "locale!",
                   d.attempt_started_at as "started_at?",
                   (select t.provider_message_id from attempt t where t.delivery_id = d.id and t.provider_message_id is not null
                     order by t.n desc limit 1) as "provider_message_id?"

@@ -63,7 +63,7 @@ pub async fn claim(conn: &mut Conn, chunk: i64, token: Uuid, lease_secs: f64) ->
              returning delivery_ids)
            select d.id as "id!", d.notification_id as "notification_id?", d.step as "step!", d.channel_id as "channel_id!",
                   a.id as "address_id!", a.kind::text as "kind!", a.value as "value!", n.purpose as "purpose?", m.content as "content?", n.plan_id as "plan_id?",
-                  n.variables as "variables?", k.locale as "locale?", n.generation as "generation?",
+                  n.variables || contact_variable(k) as "variables?", k.locale as "locale?", n.generation as "generation?",
                   d.attempts as "attempts!", d.failures as "failures!", d.throttles as "throttles!",
                   w.last_inbound_at as "last_inbound_at?", d.valid_until as "valid_until?"
              from c cross join unnest(c.delivery_ids) i(id)

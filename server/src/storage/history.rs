@@ -413,12 +413,16 @@ pub async fn answer(conn: &mut Conn, message_id: Uuid) -> Result<Option<(DateTim
     row.map(|r| Ok((r.received_at, r.channel_type.parse()?))).transpose()
 }
 
-/// The language of a contact, to show what it would be told.
+/// The language of a contact and what templates see of it, to show what it was told.
 ///
 /// # Errors
 /// What storage says.
-pub async fn locale(conn: &mut Conn, contact_id: i64) -> Result<String> {
-    let locale =
-        sqlx::query_scalar!("select locale from contact where id = $1", contact_id).fetch_optional(conn).await?;
-    Ok(locale.unwrap_or_default())
+pub async fn spoken_to(conn: &mut Conn, contact_id: i64) -> Result<(String, serde_json::Value)> {
+    let row = sqlx::query!(
+        r#"select k.locale as "locale!", contact_variable(k) as "variable!" from contact k where k.id = $1"#,
+        contact_id
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|r| (r.locale, r.variable)).unwrap_or_else(|| (String::new(), serde_json::json!({}))))
 }

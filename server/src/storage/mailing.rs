@@ -127,7 +127,7 @@ pub async fn take_waiting(conn: &mut Conn, call_list_id: i64, limit: i64) -> Res
                   coalesce(c.display_name, '') as "display_name!", coalesce(c.locale, '') as "locale!",
                   array(select a.value from contact_address l join address a on a.id = l.address_id
                          where l.contact_id = e.contact_id order by l.position, a.id) as "addresses!: Vec<String>",
-                  e.created_at as "created_at!", n.plan_id as "plan_id!", n.variables as "variables!",
+                  e.created_at as "created_at!", n.plan_id as "plan_id!", n.variables || contact_variable(c) as "variables!",
                   array(select h.channel_type || ': '
                                || case when d.work = 'done' then d.evidence::text else d.work::text end
                                || coalesce(' (' || coalesce(d.reason, d.failure_code) || ')', '')
@@ -225,6 +225,14 @@ pub async fn settle(conn: &mut Conn, id: Uuid, failure: Option<&str>, now: DateT
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// The slug of a list.
+///
+/// # Errors
+/// What storage says.
+pub async fn slug_of(conn: &mut Conn, id: i64) -> Result<String> {
+    Ok(sqlx::query_scalar!("select slug from call_list where id = $1", id).fetch_one(conn).await?)
 }
 
 /// Settles a mail that did not go out: its entries wait again, and their list is mailed anew.

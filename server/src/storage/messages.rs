@@ -63,7 +63,10 @@ pub async fn load(conn: &mut Conn, ids: &[Uuid]) -> Result<Vec<MessageRow>> {
                   m.outbound as "outbound!", c.slug as "channel!", c.channel_type as "channel_type!",
                   a.kind::text as "kind!", a.value as "value!", case when m.outbound then m.sender else m.receiver end as "ours!",
                   m.content as "content!", m.plain_text as "plain_text!", m.schema_version as "schema_version!",
-                  m.provider_message_id as "provider_message_id?", m.in_reply_to as "in_reply_to?",
+                  coalesce(m.provider_message_id,
+                           (select b.provider_message_id from attempt b where b.delivery_id = d.id
+                               and b.provider_message_id is not null order by b.n desc limit 1)) as "provider_message_id?",
+                  m.in_reply_to as "in_reply_to?",
                   m.notification_id as "notification_id?", m.delivery_id as "delivery_id?",
                   d.evidence::text as "evidence?", t.slug as "template?", w.number as "template_number?",
                   m.provider_time as "provider_time?", m.received_at as "received_at!"

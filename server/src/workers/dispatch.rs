@@ -222,20 +222,27 @@ impl Dispatch {
         attempt: i16,
         permit: OwnedSemaphorePermit,
     ) -> anyhow::Result<Stored> {
+        let patience = self.patience(&provider);
         let sent = match rendering::content(&self.context, &claimed, channel.channel_type()).await {
+            Ok(_) if marked_at.elapsed() + patience >= self.lease => {
+                self.providers.spare(&provider);
+                Sent::NotSent { detail: "the lease would not outlast the call".into() }
+            }
             Ok(content) => {
                 let outbound = self.outbound(channel, &provider, &claimed, attempt, content);
-                if marked_at.elapsed() + provider.timeout >= self.lease {
-                    Sent::NotSent { detail: "the lease would not outlast the call".into() }
-                } else {
-                    self.wire(&provider, &outbound).await
+                let sent = self.wire(&provider, &outbound, patience).await;
+                self.providers.learn(&provider, &sent);
+                sent
+            }
+            Err(refusal) => {
+                self.providers.spare(&provider);
+                match refusal.class {
+                    // Postgres is away: nothing went out, and nothing is wrong with the message.
+                    FailureClass::Temporary => Sent::NotSent { detail: refusal.detail },
+                    _ => Sent::Refused(refusal),
                 }
             }
-            // Postgres is away: nothing went out, and nothing is wrong with the message.
-            Err(refusal) if refusal.class == FailureClass::Temporary => Sent::NotSent { detail: refusal.detail },
-            Err(refusal) => Sent::Refused(refusal),
         };
-        self.providers.learn(&provider, &sent);
         let ended = Ended {
             delivery_id: claimed.delivery_id,
             attempt,
@@ -250,9 +257,15 @@ impl Dispatch {
         stored
     }
 
-    async fn wire(&self, provider: &Chosen, outbound: &Outbound) -> Sent {
+    /// How long a call may take: as its provider says, and at most three quarters of the lease. A call that might take the whole
+    /// lease could never be made, since there would never be so much of it left.
+    fn patience(&self, provider: &Chosen) -> Duration {
+        provider.timeout.min(self.lease * 3 / 4)
+    }
+
+    async fn wire(&self, provider: &Chosen, outbound: &Outbound, patience: Duration) -> Sent {
         let started = Instant::now();
-        let sent = timeout(provider.timeout, provider.connector.send(outbound)).await;
+        let sent = timeout(patience, provider.connector.send(outbound)).await;
         crate::telemetry::call(provider.id, started.elapsed());
         sent.unwrap_or_else(|_| Sent::Unknown { detail: "no answer in time".into() })
     }

@@ -11,7 +11,7 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use domain::{
-    circuit::{Breaker, Choice, Config, choose_provider, signal},
+    circuit::{Breaker, Choice, Config, Signal, choose_provider, signal},
     delivery::{AfterUnknown, Outcome},
 };
 use tokio::sync::Semaphore;
@@ -121,6 +121,14 @@ impl Providers {
             }
             _ => {}
         }
+    }
+
+    /// Gives back a call that was not made for a reason of our own (content that cannot be rendered, a lease that is too
+    /// short), which says nothing of the provider: a template with a fault must not stop a channel.
+    pub fn spare(&self, provider: &Chosen) {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = inner.breakers.get(&provider.id).copied().unwrap_or_default();
+        inner.breakers.insert(provider.id, before.after(Signal::Neutral, Utc::now(), &Config::default()));
     }
 
     /// How long until a provider of the channel may be tried again, in seconds, at most a minute.

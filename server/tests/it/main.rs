@@ -14,6 +14,7 @@ mod plans;
 mod processes;
 mod protocol;
 mod reading;
+mod scenario1;
 mod sending;
 mod shell;
 mod support;

@@ -164,10 +164,10 @@ async fn deliveries(context: &Context, conn: &mut Conn, notification: &Notificat
     for receipt in history::receipts(conn, &ids).await? {
         receipts.entry(receipt.delivery_id).or_default().push(receipt);
     }
-    let locale = history::locale(conn, notification.row.contact_id).await?;
+    let spoken_to = history::spoken_to(conn, notification.row.contact_id).await?;
     let mut shown = Vec::with_capacity(rows.len());
     for row in rows {
-        let content = content(context, notification, &row, &locale).await?;
+        let content = content(context, notification, &row, &spoken_to).await?;
         let (attempts, receipts) = (attempts.remove(&row.id), receipts.remove(&row.id));
         let (attempts, receipts) = (attempts.unwrap_or_default(), receipts.unwrap_or_default());
         shown.push(Delivery { row, attempts, receipts, content });
@@ -181,7 +181,7 @@ async fn content(
     context: &Context,
     notification: &Notification,
     row: &DeliveryRow,
-    locale: &str,
+    (locale, contact): &(String, serde_json::Value),
 ) -> Result<Option<Content>> {
     if let Some((_, content)) = &row.message {
         return Ok(Some(serde_json::from_value(content.clone()).map_err(storage::Error::from)?));
@@ -191,6 +191,10 @@ async fn content(
     };
     if row.attempts == 0 {
         return Ok(None);
+    }
+    let mut variables = notification.row.variables.clone();
+    if let (Some(all), Some(contact)) = (variables.as_object_mut(), contact.as_object()) {
+        all.extend(contact.clone());
     }
     let said = Claimed {
         delivery_id: row.id,
@@ -203,8 +207,8 @@ async fn content(
         purpose: notification.row.purpose.clone(),
         content: None,
         plan_id: Some(notification.row.plan_id),
-        variables: notification.row.variables.clone(),
-        locale: locale.to_owned(),
+        variables,
+        locale: locale.clone(),
         attempts: 0,
         failures: 0,
         throttles: 0,

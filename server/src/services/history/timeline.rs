@@ -290,7 +290,9 @@ impl Told<'_> {
         if let (false, Some(at)) = (row.state.is_finished(), row.paused_at) {
             self.add(at, Kind::Paused, "it stands still, because its campaign or channel is paused");
         }
-        if let (false, Some(reason), Some(until)) = (row.state.is_finished(), reason, row.next_due_at) {
+        // While a step waits for its success, the reason is that for which the one before was left.
+        let deferred = reason.filter(|r| matches!(r, Reason::QuietHours | Reason::ProviderDown));
+        if let (false, Some(reason), Some(until)) = (row.state.is_finished(), deferred, row.next_due_at) {
             let words = format!(
                 "step {} waits until {}: {}",
                 row.step,

@@ -16,7 +16,7 @@ use crate::{
             by_hand,
             mapper::Mapper,
         },
-        sources,
+        sources, templates,
         work::Work,
     },
     storage::{firings::PendingRow, sources::SourceRow},
@@ -115,6 +115,20 @@ async fn read(
     Ok((found.rows, filtered))
 }
 
+/// What the template sees: the variables of the row, and the person as the row names it.
+fn variables(preview: &Preview) -> serde_json::Map<String, Value> {
+    let who = &preview.mapped.contact;
+    let contact = serde_json::json!({
+        "name": who.display_name.as_deref().unwrap_or_default(),
+        "locale": who.locale.as_ref().map(ToString::to_string).unwrap_or_default(),
+        "external_id": who.external_id.as_deref().unwrap_or_default(),
+        "attributes": who.attributes,
+    });
+    let mut all = preview.mapped.variables.clone();
+    all.insert(templates::CONTACT.to_owned(), contact);
+    all
+}
+
 fn shown_person(mapper: &Mapper, preview: Preview) -> DryPerson {
     use domain::notification::State;
     let placed = &preview.begun.placed;
@@ -132,7 +146,7 @@ fn shown_person(mapper: &Mapper, preview: Preview) -> DryPerson {
     let locales: Vec<&str> = locale.iter().map(String::as_str).collect();
     let rendered = channel_type
         .zip(template)
-        .map(|(channel_type, template)| template.render(channel_type, &locales, &preview.mapped.variables));
+        .map(|(channel_type, template)| template.render(channel_type, &locales, &variables(&preview)));
     let plain_text = match rendered {
         Some(Ok(rendered)) => rendered.content.plain_text(),
         Some(Err(error)) => error.to_string(),

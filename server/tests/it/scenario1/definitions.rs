@@ -57,7 +57,8 @@ pub async fn channels(stage: &Stage, base: &str) -> anyhow::Result<(String, Stri
     let account = "AC00000000000000000000000000000001";
     let twilio = json!({"account_sid": account, "auth_token_file": file("twilio-token"), "base_url": base});
     let smtp = json!({"host": "127.0.0.1", "port": stage.smtp_port(), "tls": "none"});
-    let whatsapp = channel(stage, "whatsapp", ChannelType::Whatsapp, "106540352242922", "whatsapp-cloud", &meta).await?;
+    let whatsapp =
+        channel(stage, "whatsapp", ChannelType::Whatsapp, "106540352242922", "whatsapp-cloud", &meta).await?;
     let sms = channel(stage, "sms", ChannelType::Sms, "+15550001111", "twilio-sms", &twilio).await?;
     channel(stage, "voice", ChannelType::Voice, "+15550002222", "twilio-voice", &twilio).await?;
     channel(stage, "mail", ChannelType::Email, "cell@example.org", "smtp", &smtp).await?;
@@ -160,7 +161,10 @@ fn content(channel_type: ChannelType, language: &str, body: Body) -> v1::Templat
 }
 
 fn solved() -> Vec<v1::TemplateContent> {
-    let words = [("en", "Complaint {{ complaint }} ({{ subject }}) is solved?"), ("hi", "शिकायत {{ complaint }} ({{ subject }}) हल हुई?")];
+    let words = [
+        ("en", "Complaint {{ complaint }} ({{ subject }}) is solved?"),
+        ("hi", "शिकायत {{ complaint }} ({{ subject }}) हल हुई?"),
+    ];
     let contents = words.into_iter().flat_map(|(language, text)| {
         let approved = v1::content::ProviderTemplate {
             name: "grievance_solved".into(),
@@ -186,7 +190,12 @@ fn solved() -> Vec<v1::TemplateContent> {
     contents.collect()
 }
 
-async fn template(stage: &Stage, id: &str, variables: &[&str], contents: Vec<v1::TemplateContent>) -> anyhow::Result<()> {
+async fn template(
+    stage: &Stage,
+    id: &str,
+    variables: &[&str],
+    contents: Vec<v1::TemplateContent>,
+) -> anyhow::Result<()> {
     let variable =
         |name: &&str| v1::TemplateVariable { name: (*name).into(), required: true, ..v1::TemplateVariable::default() };
     let version = v1::TemplateVersion {
@@ -269,7 +278,8 @@ pub async fn watch(stage: &Stage) -> anyhow::Result<()> {
 pub async fn schedule(stage: &Stage) -> anyhow::Result<()> {
     let sql = v1::SqlAudience {
         source: "sources/department".into(),
-        query: "select citizen_id, citizen, email, language, number from grievances where citizen in ('Asha', 'Bilal')".into(),
+        query: "select citizen_id, citizen, email, language, number from grievances where citizen in ('Asha', 'Bilal')"
+            .into(),
         mapping: Some(mapping(&[(v1::AddressKind::Email, "email")], &[("complaint", "number")])),
         ..v1::SqlAudience::default()
     };

@@ -26,8 +26,12 @@ const PATIENCE: Duration = Duration::from_secs(60);
 async fn a_row_reaches_each_person_as_the_policy_says_and_nothing_follows_an_answer() -> anyhow::Result<()> {
     let mut stage = Stage::set().await?;
     farid_opts_out(&stage).await?;
-    stage.office("insert into grievances (number, citizen_id, citizen, phone, language, subject, status) \
-                  values ('G-1', 'C-10', 'Jaya', '98120 00010', 'en', 'park gate', 'resolved')").await?;
+    stage
+        .office(
+            "insert into grievances (number, citizen_id, citizen, phone, language, subject, status) \
+                  values ('G-1', 'C-10', 'Jaya', '98120 00010', 'en', 'park gate', 'resolved')",
+        )
+        .await?;
     definitions::watch(&stage).await?;
 
     // Hari's row is written while nothing of Switchboard runs, for three hours.
@@ -106,10 +110,16 @@ async fn gauri_is_corrected(stage: &Stage) -> anyhow::Result<()> {
     let hers = found.iter().find(|firing| firing.state() == firing::State::Unmappable).context("Gauri's firing")?;
     ensure!(hers.reason() == firing::Reason::AddressInvalid, "{:?}: {}", hers.reason(), hers.description);
     stage.office("update grievances set phone = '98120 00007' where citizen = 'Gauri'").await?;
-    let request = v1::ReplayFiringRequest { name: hers.name.clone(), reread_row: true, ..v1::ReplayFiringRequest::default() };
+    let request =
+        v1::ReplayFiringRequest { name: hers.name.clone(), reread_row: true, ..v1::ReplayFiringRequest::default() };
     let replayed = stage.triggers().replay_firing(request).await?.into_inner();
-    ensure!(replayed.state() == firing::State::Fired, "{:?}: {}", replayed.state(), replayed.description);
-    Ok(())
+    eventually(PATIENCE, async || {
+        let request = v1::GetFiringRequest { name: replayed.name.clone() };
+        let now = stage.triggers().get_firing(request).await?.into_inner();
+        ensure!(now.state() == firing::State::Fired, "{:?}: {}", now.state(), now.description);
+        Ok(())
+    })
+    .await
 }
 
 async fn the_list_is_mailed(stage: &Stage) -> anyhow::Result<()> {
@@ -128,7 +138,8 @@ async fn the_list_is_mailed(stage: &Stage) -> anyhow::Result<()> {
 /// The timeline, every delivery with its receipts, and what the providers saw.
 async fn became(stage: &Stage, person: &Person) -> anyhow::Result<()> {
     let name = person.row.name;
-    let found = stage.notification_of(person.row.number).await?.with_context(|| format!("{name} has no notification"))?;
+    let found =
+        stage.notification_of(person.row.number).await?.with_context(|| format!("{name} has no notification"))?;
     assert_eq!(stage.timeline(&found), person.timeline, "the timeline of {name}");
     let deliveries: Vec<String> = found.deliveries.iter().map(people::delivery_words).collect();
     assert_eq!(deliveries, person.deliveries, "the deliveries to {name}");
@@ -149,7 +160,8 @@ async fn became(stage: &Stage, person: &Person) -> anyhow::Result<()> {
 
 async fn one_campaign(stage: &Stage) -> anyhow::Result<()> {
     eventually(PATIENCE, async || {
-        let request = v1::ListCampaignsRequest { trigger: definitions::SCHEDULE.into(), ..v1::ListCampaignsRequest::default() };
+        let request =
+            v1::ListCampaignsRequest { trigger: definitions::SCHEDULE.into(), ..v1::ListCampaignsRequest::default() };
         let runs = stage.campaigns().list_campaigns(request).await?.into_inner().campaigns;
         let states: Vec<&str> = runs.iter().map(|run| run.state().as_str_name()).collect();
         ensure!(states == ["COMPLETED"], "the schedule made these runs: {states:?}");

@@ -78,7 +78,9 @@ pub fn everybody() -> Vec<Person> {
         Person {
             row: row("G-1001", "C-1", "Asha", "98120 00001", "hi"),
             phone: "+919812000001",
-            handset: handset(json!({"whatsapp": {"read_after": "30m", "replies": [{"after": "60m", "text": "हाँ, धन्यवाद"}]}})),
+            handset: handset(
+                json!({"whatsapp": {"read_after": "30m", "replies": [{"after": "60m", "text": "हाँ, धन्यवाद"}]}}),
+            ),
             timeline: vec!["0:00 CREATED", "0:00 STEP_STARTED 0 WHATSAPP", "1:00 REPLY WHATSAPP", "1:00 ENDED"],
             deliveries: vec!["WHATSAPP READ: sent delivered read"],
         },

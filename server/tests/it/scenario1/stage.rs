@@ -138,7 +138,10 @@ impl Stage {
 
     /// Statements of the department.
     pub async fn office(&self, sql: &str) -> anyhow::Result<()> {
-        sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned())).execute(&self.department.pool).await.with_context(|| sql.to_owned())?;
+        sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned()))
+            .execute(&self.department.pool)
+            .await
+            .with_context(|| sql.to_owned())?;
         Ok(())
     }
 
@@ -173,7 +176,8 @@ impl Stage {
 
     /// What happened, when, at which step and on which medium; what providers did has times of their own clock and is left out.
     pub fn timeline(&self, notification: &v1::Notification) -> Vec<String> {
-        let told = notification.timeline.iter().filter(|entry| !matches!(entry.kind(), Kind::Attempted | Kind::Receipt));
+        let told =
+            notification.timeline.iter().filter(|entry| !matches!(entry.kind(), Kind::Attempted | Kind::Receipt));
         let told = told.filter(|entry| !entry.description.ends_with("was mailed"));
         told.map(|entry| {
             let time = entry.time.unwrap_or_default();
@@ -182,7 +186,8 @@ impl Stage {
             let minutes = (at - self.beginning).num_minutes().max(0) / STEP.num_minutes() * STEP.num_minutes();
             let kind = entry.kind().as_str_name();
             let medium = entry.channel_type().as_str_name().trim_start_matches("CHANNEL_TYPE_");
-            let step = matches!(entry.kind(), Kind::StepStarted | Kind::StepSkipped | Kind::StepFailed | Kind::StepTimedOut);
+            let step =
+                matches!(entry.kind(), Kind::StepStarted | Kind::StepSkipped | Kind::StepFailed | Kind::StepTimedOut);
             let step = if step { format!(" {}", entry.step) } else { String::new() };
             let medium = if medium == "UNSPECIFIED" { String::new() } else { format!(" {medium}") };
             format!("{}:{:02} {kind}{step}{medium}", minutes / 60, minutes % 60)
