@@ -104,6 +104,6 @@ start_simulator() {
 
 # addresses: what switchboard-demo and switchboard-cli must know, exported. MAIL is the URL of the SMTP server.
 addresses() {
-  export SWITCHBOARD_URL=http://127.0.0.1:$GRPC_PORT SIMULATOR_URL=http://127.0.0.1:$SIMULATOR_PORT
+  export SWITCHBOARD_SERVER=http://127.0.0.1:$GRPC_PORT SIMULATOR_URL=http://127.0.0.1:$SIMULATOR_PORT
   export SMTP_PORT=${MAIL##*:} DEMO_OFFICE_URL=$OFFICE_URL DEMO_MAILBOX=$LOCAL/$INSTANCE/smtp/received
 }

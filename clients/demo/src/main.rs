@@ -28,7 +28,7 @@ use crate::{api::Api, definitions::Providers, mailbox::Mailbox, office::Office, 
 #[command(name = "switchboard-demo", version)]
 struct Options {
     /// Where Switchboard's API is.
-    #[arg(long, env = "SWITCHBOARD_URL", default_value = "http://127.0.0.1:7440")]
+    #[arg(long, env = "SWITCHBOARD_SERVER", default_value = "http://127.0.0.1:7440")]
     server: String,
     /// Where the simulator of the providers is.
     #[arg(long, env = "SIMULATOR_URL", default_value = "http://127.0.0.1:7490")]

@@ -276,13 +276,13 @@ fn witnesses(world: &World, testimonies: &[Testimony]) -> bool {
 /// What must hold besides.
 async fn besides(world: &World, mails: &[Mail], checks: &mut Checks) -> anyhow::Result<()> {
     let firings = firings(&world.api).await?;
-    for person in cast::everybody() {
+    let times = cast::everybody().into_iter().map(|person| {
         let mine = firings.iter().filter(|f| text(f.row.as_ref(), "number") == person.row.number);
-        let n = mine.filter(|f| f.state() == firing::State::Fired).count();
-        if n != 1 {
-            checks.add(&format!("{}'s row fires once", person.row.citizen), false, format!("it fired {n} times"));
-        }
-    }
+        (person.row.citizen, mine.filter(|f| f.state() == firing::State::Fired).count())
+    });
+    let wrong: Vec<String> = times.filter(|(_, n)| *n != 1).map(|(who, n)| format!("{who} {n} times")).collect();
+    let seen = if wrong.is_empty() { "once each".to_owned() } else { wrong.join(", ") };
+    checks.add("each of the eight rows becomes one notification", wrong.is_empty(), seen);
     for (row, phone) in cast::NOT_TO_BE_TOLD {
         let fired = firings.iter().filter(|f| text(f.row.as_ref(), "number") == row.number).count();
         let calls = world.simulator.calls(phone).await?.len();
