@@ -14,7 +14,6 @@ mod plans;
 mod processes;
 mod protocol;
 mod reading;
-mod scenario1;
 mod sending;
 mod shell;
 mod support;

@@ -81,7 +81,7 @@ async fn farid_opts_out(stage: &Stage) -> anyhow::Result<()> {
         definitions::opt_out(stage, people::FARIDS_PHONE, channel_type).await?;
     }
     eventually(PATIENCE, async || {
-        let out = stage.count("select count(*) from consent where opted_out").await?;
+        let out = stage.count("select count(*) from consent where not opted_in").await?;
         ensure!(out == 3, "{out} opt-outs of 3 are recorded");
         Ok(())
     })
