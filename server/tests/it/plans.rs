@@ -416,9 +416,10 @@ async fn no_index_stands_on_what_changes_of_a_delivery() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Of the four updates from mark to the second receipt, most change no index.
+/// Of the four updates from mark to the second receipt, more than a third are heap-only. A floor, not the aim: 41 to 55 of 100
+/// were seen in a cluster shared with other tests.
 #[tokio::test]
-async fn most_updates_of_a_delivery_are_heap_only() -> anyhow::Result<()> {
+async fn more_than_a_third_of_the_updates_of_a_delivery_are_heap_only() -> anyhow::Result<()> {
     const PEOPLE: i64 = 1000;
     let world = World::new().await?;
     let channel = world.sms_channel("sms-main", "http://127.0.0.1:9").await?;
@@ -470,8 +471,8 @@ async fn most_updates_of_a_delivery_are_heap_only() -> anyhow::Result<()> {
         Ok((all, heap_only))
     })
     .await?;
-    // In a quiet cluster 87 of 100 are. A long transaction of anybody, in any of its databases, keeps old rows from being
-    // removed and so their room from being used again; with an index on what changes there would be none at all.
+    // With an index on what changes there would be none at all. Why not more are is not proven: long transactions of other
+    // databases of the cluster may keep old rows, and so their room, from being used again.
     assert!(
         heap_only * 3 > all,
         "{heap_only} of {all} updates were heap-only: is there room in the pages of delivery?"
