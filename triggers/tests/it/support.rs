@@ -2,9 +2,11 @@
 
 use std::collections::HashSet;
 use std::future::Future;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -19,11 +21,25 @@ use uuid::Uuid;
 /// How long a test waits for something before it fails.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
+/// The server of the tests: the one that the environment names, else this repository's private instance `test`, which is
+/// started when it does not run.
 pub fn server() -> PgConnectOptions {
-    let url = std::env::var("SWITCHBOARD_TEST_DATABASE_URL")
-        .or_else(|_| std::env::var("DATABASE_URL"))
-        .expect("set SWITCHBOARD_TEST_DATABASE_URL to a Postgres whose role may create databases");
-    PgConnectOptions::from_str(&url).expect("the database address").disable_statement_logging()
+    static URL: OnceLock<String> = OnceLock::new();
+    let url = URL.get_or_init(|| {
+        let given = ["SWITCHBOARD_TEST_DATABASE_URL", "DATABASE_URL"].map(|name| std::env::var(name).ok());
+        given.into_iter().flatten().find(|url| !url.is_empty()).unwrap_or_else(private_server)
+    });
+    PgConnectOptions::from_str(url).expect("the database address").disable_statement_logging()
+}
+
+/// Asks the repository's script for the private instance. Its last line is the URL.
+fn private_server() -> String {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/postgres");
+    let output = Command::new(script).arg("start").env("INSTANCE", "test").stdin(Stdio::null()).output();
+    let output = output.expect("scripts/postgres can be run");
+    assert!(output.status.success(), "scripts/postgres start: {}", String::from_utf8_lossy(&output.stderr));
+    let printed = String::from_utf8(output.stdout).expect("the script prints UTF-8");
+    printed.lines().last().expect("the script prints the URL").to_owned()
 }
 
 /// A database of its own.
