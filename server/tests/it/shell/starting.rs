@@ -47,7 +47,8 @@ async fn a_signal_in_one_process_wakes_the_worker_in_another() -> anyhow::Result
     let config = config(&db.url, folder.path(), &[("AMQP_URL", &broker.url)]);
     let serving = app::start(&config, Clock::new(), Roles::SERVE).await?;
     let triggering = app::start(&config, Clock::new(), Roles::TRIGGER).await?;
-    let topic = server::wake::Topic::Firings;
+    // A topic whose worker runs in neither: a waiting worker would take the signal that this test waits for.
+    let topic = server::wake::Topic::Relay;
     let long = Duration::from_secs(60);
     // Whatever was signalled while both connected is taken first.
     triggering.context.wake.wait(topic, Duration::from_millis(500)).await;
