@@ -15,7 +15,7 @@ use serde::Deserialize;
 
 use super::{
     RETRY_CALLBACKS,
-    account::{ACCOUNT_SID, AUTH_TOKEN, Account, BASE_URL, TIMEOUT},
+    account::{ACCOUNT_SID, AUTH_TOKEN, Account, BASE_URL, TIMEOUT, WEBHOOK_KEY},
     errors, signature, webhook,
 };
 use crate::channels::{
@@ -24,7 +24,7 @@ use crate::channels::{
     settings::{ProviderSettings, SettingProblem, SettingSpec},
 };
 
-const SETTINGS: &[SettingSpec] = &[ACCOUNT_SID, AUTH_TOKEN, BASE_URL, TIMEOUT];
+const SETTINGS: &[SettingSpec] = &[ACCOUNT_SID, AUTH_TOKEN, WEBHOOK_KEY, BASE_URL, TIMEOUT];
 
 /// This connector in the registry.
 pub const KIND: ConnectorKind = ConnectorKind {
@@ -98,7 +98,7 @@ impl Connector for TwilioSms {
     }
 
     fn read_webhook(&self, request: &WebhookRequest) -> Result<WebhookFacts, WebhookError> {
-        let form = signature::check(&self.account.token, request)?;
+        let form = signature::check(self.account.keys(), request)?;
         match request.path.as_str() {
             "/status" => webhook::message_status(request, &form),
             "/inbound" | "" => webhook::inbound_message(&form),

@@ -16,7 +16,7 @@ use serde::Deserialize;
 
 use super::{
     RETRY_CALLBACKS,
-    account::{ACCOUNT_SID, AUTH_TOKEN, Account, BASE_URL, TIMEOUT},
+    account::{ACCOUNT_SID, AUTH_TOKEN, Account, BASE_URL, TIMEOUT, WEBHOOK_KEY},
     errors, signature,
     twiml::{self, Manner},
     webhook,
@@ -37,6 +37,7 @@ const GOODBYE: &str = "goodbye";
 const SETTINGS: &[SettingSpec] = &[
     ACCOUNT_SID,
     AUTH_TOKEN,
+    WEBHOOK_KEY,
     BASE_URL,
     TIMEOUT,
     SettingSpec::optional(
@@ -142,7 +143,7 @@ impl Connector for TwilioVoice {
     }
 
     fn read_webhook(&self, request: &WebhookRequest) -> Result<WebhookFacts, WebhookError> {
-        let form = signature::check(&self.account.token, request)?;
+        let form = signature::check(self.account.keys(), request)?;
         let detects = self.machine_detection.is_some();
         match request.path.as_str() {
             "/status" => webhook::call_status(request, &form, detects),
