@@ -135,7 +135,8 @@ async def serve(options) -> None:
 def main() -> None:
     # Logins without TLS are what the tests ask for, on 127.0.0.1 only.
     warnings.filterwarnings("ignore", message="Requiring AUTH while not requiring TLS")
-    logging.getLogger("mail.log").setLevel(logging.ERROR)
+    # Refused certificates are what tests ask for too.
+    logging.getLogger("mail.log").setLevel(logging.CRITICAL)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", required=True, help="where mails are kept")
     parser.add_argument("--port", type=int, default=0, help="on 127.0.0.1; 0 takes a free one, which is printed")

@@ -20,8 +20,22 @@ INVALID_DESTINATION, THROTTLED = 0x0B, 0x58
 UCS2, REPORT, LONG = 8, 0x04, 0x40
 
 
+# The default alphabet and its extension (3GPP TS 23.038, section 6.2.1), one octet a character as SMPP carries it.
+GSM = (
+    "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞ\x1bÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?"
+    "¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà"
+)
+EXTENSION = {0x14: "^", 0x28: "{", 0x29: "}", 0x2F: "\\", 0x3C: "[", 0x3D: "~", 0x3E: "]", 0x40: "|", 0x65: "€"}
+
+
 def text_of(coding: int, octets: bytes) -> str:
-    return octets.decode("utf-16-be") if coding == UCS2 else octets.decode("latin-1")
+    if coding == UCS2:
+        return octets.decode("utf-16-be")
+    words, escaped = [], False
+    for octet in octets:
+        words.append(EXTENSION.get(octet, "?") if escaped else GSM[octet] if octet < 128 and octet != 0x1B else "")
+        escaped = octet == 0x1B and not escaped
+    return "".join(words)
 
 
 def read_submit(body: bytes) -> dict:

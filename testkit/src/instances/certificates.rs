@@ -12,7 +12,7 @@ const CONFIGURATION: &str = "[req]
 distinguished_name = name
 prompt = no
 [name]
-CN = switchboard tests
+CN = NAME
 [authority]
 basicConstraints = critical,CA:TRUE
 keyUsage = critical,keyCertSign
@@ -40,7 +40,9 @@ impl Authority {
     /// When `openssl` is missing or fails.
     pub async fn new() -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
-        std::fs::write(folder.path().join("settings"), CONFIGURATION)?;
+        // Two authorities of one name would be taken for each other, and told apart only by their signatures.
+        let name = folder.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
+        std::fs::write(folder.path().join("settings"), CONFIGURATION.replace("NAME", &name))?;
         let request = "req -x509 -config settings -extensions authority -newkey rsa:2048 -nodes -days 2";
         openssl(folder.path(), &format!("{request} -keyout authority.key -out authority.pem")).await?;
         Ok(Self { folder })

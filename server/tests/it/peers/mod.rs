@@ -1,6 +1,7 @@
 //! The connectors against the providers' own libraries. What a library signed, accepted, read and sent is kept in
 //! `tests/fixtures`, made by `scripts/peers/fixtures`, which also says when the library has changed its mind.
 
+mod kannel;
 mod mail;
 mod meta;
 mod requests;
