@@ -18,6 +18,7 @@ import mailbox
 import os
 import pathlib
 import signal
+import ssl
 import sys
 import threading
 import warnings
@@ -97,6 +98,12 @@ async def serve(options) -> None:
         good = options.user and (data.login.decode(), data.password.decode()) == (options.user, options.password)
         return AuthResult(success=bool(good), handled=good or False)
 
+    context = None
+    if options.tls:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(options.certificate, options.key)
+    starttls = options.tls == "starttls"
+
     def session():
         return SMTP(
             handler,
@@ -104,11 +111,14 @@ async def serve(options) -> None:
             enable_SMTPUTF8=True,
             authenticator=authenticate if options.user else None,
             auth_required=bool(options.user),
-            auth_require_tls=False,
+            auth_require_tls=starttls,
+            tls_context=context if starttls else None,
+            require_starttls=starttls,
         )
 
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(session, "127.0.0.1", options.port)
+    implicit = context if options.tls == "implicit" else None
+    server = await loop.create_server(session, "127.0.0.1", options.port, ssl=implicit)
     ended = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, ended.set)
@@ -125,12 +135,16 @@ async def serve(options) -> None:
 def main() -> None:
     # Logins without TLS are what the tests ask for, on 127.0.0.1 only.
     warnings.filterwarnings("ignore", message="Requiring AUTH while not requiring TLS")
-    logging.getLogger("mail.log").setLevel(logging.ERROR)
+    # Refused certificates are what tests ask for too.
+    logging.getLogger("mail.log").setLevel(logging.CRITICAL)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", required=True, help="where mails are kept")
     parser.add_argument("--port", type=int, default=0, help="on 127.0.0.1; 0 takes a free one, which is printed")
     parser.add_argument("--user", help="require AUTH with this name")
     parser.add_argument("--password", default=os.environ.get("SMTP_PASSWORD", ""), help="its password; default $SMTP_PASSWORD")
+    parser.add_argument("--tls", choices=["starttls", "implicit"], help="demand STARTTLS, or speak TLS from the first byte")
+    parser.add_argument("--certificate", help="the server's certificate (PEM), for --tls")
+    parser.add_argument("--key", help="its key (PEM)")
     parser.add_argument("--until-stdin-closes", action="store_true", help="end when standard input ends")
     asyncio.run(serve(parser.parse_args()))
 

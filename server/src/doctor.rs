@@ -1,7 +1,7 @@
 //! `switchboard doctor`: looks at everything that a deployment needs and at what was parked for a person, and says of each
 //! problem what to do. Reads only; calls each provider's cheapest call.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use chrono::Utc;
 use secrecy::ExposeSecret;
@@ -9,15 +9,22 @@ use tokio::time::timeout;
 
 use crate::{
     bus::rabbit,
+    clock::Clock,
     config::Config,
     http::spool,
-    services::directory::{Channel, Directory, Provider},
+    services::{
+        Context, Settings,
+        directory::{Channel, Directory, Provider},
+        plans::Plans,
+        sources, unsubscribe,
+    },
     storage::{
         Conn, Db,
         db::Planner,
         housekeeping, receiving,
         schema::{self, Schema},
     },
+    wake::Wake,
 };
 
 /// How long one question may take.
@@ -86,6 +93,9 @@ impl fmt::Display for Report {
     }
 }
 
+/// So many sources are looked at.
+const MOST_SOURCES: i64 = 1000;
+
 /// Looks at everything.
 pub async fn examine(config: &Config) -> Report {
     let mut report = Report::default();
@@ -93,6 +103,7 @@ pub async fn examine(config: &Config) -> Report {
     broker(config, &mut report).await;
     if usable {
         channels(config, &mut report).await;
+        watched(config, &mut report).await;
     }
     waiting_on_disk(config, &mut report);
     report
@@ -259,6 +270,80 @@ async fn check(channel: &Channel, provider: &Provider, report: &mut Report) {
             Ok(Err(words)) => report.problem(name, words, "correct the provider's settings, or ask the provider"),
             Err(_) => report.problem(name, "does not answer", "check the network, and the provider's status page"),
         },
+    }
+}
+
+/// The databases that are watched: whether they answer, whether captures are in place, and what their consumer last said.
+async fn watched(config: &Config, report: &mut Report) {
+    let look = async {
+        let context = context(config)?;
+        let rows = sources::list(&context, "", MOST_SOURCES).await?;
+        crate::services::Result::Ok((context, rows))
+    };
+    let (context, rows) = match look.await {
+        Ok(found) => found,
+        Err(error) => return report.problem("sources", error.to_string(), "look into the log of PostgreSQL"),
+    };
+    for row in rows {
+        let name = format!("source {}", row.slug);
+        let mend = "see `switchboard-cli sources get`, and triggers/README.md for what a source must allow";
+        // Twice the time of a connection: it asks of every capture.
+        match timeout(PATIENCE * 2, sources::check(&context, &row.slug)).await {
+            Ok(Ok(checked)) => {
+                let before = report.findings.len();
+                for problem in &checked.problems {
+                    report.problem(&name, format!("{} {}", problem.field, problem.description).trim(), mend);
+                }
+                crowded(&name, &row, report);
+                if report.findings.len() == before {
+                    report.well(format!("{name} (PostgreSQL {})", checked.server_version));
+                }
+            }
+            Ok(Err(error)) => {
+                report.problem(name, error.to_string(), "correct the source's settings, or the environment")
+            }
+            Err(_) => report.problem(name, "does not answer", "check the network, and what holds the source"),
+        }
+    }
+}
+
+/// What questions to sources need. No link is made here, so that no key is needed.
+fn context(config: &Config) -> crate::services::Result<Context> {
+    let open = || Db::open(config.database.url.expose_secret(), 2, Planner::Free);
+    let settings = Settings {
+        public_url: config.http.public_url.clone(),
+        time_zone: config.time_zone,
+        default_country: config.default_country.clone(),
+        quiet_hours: config.quiet_hours.clone(),
+        words: config.words.clone(),
+        confirmations: config.confirmations.clone(),
+        unsubscribe_key: unsubscribe::Key::new([0; unsubscribe::KEY_BYTES]),
+    };
+    Ok(Context {
+        db: open()?,
+        lists: open()?,
+        side: open()?,
+        clock: Clock::new(),
+        wake: Wake::default(),
+        settings: Arc::new(settings),
+        directory: Directory::default(),
+        plans: Plans::default(),
+    })
+}
+
+/// An outbox that is nearly full, in tenths of its limit.
+const CROWDED: u64 = 8;
+
+fn crowded(name: &str, row: &sources::SourceRow, report: &mut Report) {
+    let waiting = sources::health(row).map_or(0, |health| health.waiting);
+    let limit = sources::settings(row).ok().and_then(|settings| settings.outbox_limit);
+    let limit = limit.unwrap_or(sources::DEFAULT_OUTBOX_LIMIT);
+    if waiting.saturating_mul(10) >= limit.saturating_mul(CROWDED) {
+        report.problem(
+            name,
+            format!("{waiting} captured rows wait, of at most {limit}: beyond that none is captured"),
+            "look whether a `switchboard` with the role of triggers runs and reaches it",
+        );
     }
 }
 

@@ -1,5 +1,5 @@
 //! Real servers for tests: PostgreSQL and RabbitMQ shared by all tests and cut into one database and one virtual host each,
-//! private ones that a test may kill, and an SMTP server whose mailbox can be read.
+//! private ones that a test may kill, an SMTP server whose mailbox can be read, and a Kannel with a message centre behind it.
 //!
 //! The work is done by the repository's `scripts/`, which find or start what is needed; a test run needs no preparation beyond
 //! `scripts/install`. The servers stay up after the tests, so that the next run starts at once; `make test` stops what it
@@ -19,12 +19,16 @@
 //! # Ok(()) }
 //! ```
 
+mod certificates;
+mod kannel;
 mod postgres;
 mod private;
 mod rabbit;
 mod scripts;
 mod smtp;
 
+pub use certificates::{Authority, Identity};
+pub use kannel::Kannel;
 pub use postgres::{Postgres, TestDatabase};
 pub use private::{Private, PrivatePostgres, PrivateRabbit};
 pub use rabbit::{Rabbit, TestVhost};

@@ -61,7 +61,7 @@ pub async fn channels(api: &Api, providers: &Providers) -> anyhow::Result<(Strin
     let ring = twilio(json!({"ring_seconds": 5, "gather_seconds": 3}));
     channel(api, "voice", ChannelType::Voice, VOICE_NUMBER, "twilio-voice", ring).await?;
     channel(api, "mail", ChannelType::Email, "grievances@example.org", "smtp", smtp).await?;
-    Ok((webhook(&whatsapp)?, format!("{}/inbound", webhook(&sms)?.trim_end_matches("/inbound"))))
+    Ok((webhook(&whatsapp)?, webhook(&sms)?))
 }
 
 fn webhook(channel: &v1::Channel) -> anyhow::Result<String> {

@@ -279,11 +279,9 @@ fn words(entry: &v1::TimelineEntry) -> (Ink, String) {
         Kind::Receipt if entry.evidence() == Evidence::Sent => Ink::Dim,
         Kind::Receipt => Ink::Plain,
     };
-    let counted = format!("step {} ", entry.step);
-    let what = match entry.description.strip_prefix(&counted) {
-        Some(rest) => format!("step {} {rest}", entry.step + 1),
-        None if entry.description.is_empty() => entry.kind().as_str_name().to_owned(),
-        None => entry.description.clone(),
+    let what = match entry.description.as_str() {
+        "" => entry.kind().as_str_name().to_owned(),
+        words => words.to_owned(),
     };
     (ink, what)
 }

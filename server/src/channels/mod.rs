@@ -136,12 +136,29 @@ pub enum Sent {
 pub struct Refusal {
     /// What it means.
     pub class: FailureClass,
-    /// The provider's own code, as text.
+    /// The provider's own code, as text; one of ours begins with `local.` ([`Refusal::own`]).
     pub code: String,
     /// The provider's words, without personal data.
     pub detail: String,
     /// How long the provider asks us to wait.
     pub retry_after: Option<Duration>,
+}
+
+impl Refusal {
+    /// What the code of every refusal of our own begins with: nothing was asked of the provider.
+    pub const OWN: &str = "local.";
+
+    /// A refusal of our own, before any call: the message cannot be sent as it is. Its code becomes `local.{code}`.
+    #[must_use]
+    pub fn own(class: FailureClass, code: &str, detail: &str) -> Self {
+        Self { class, code: format!("{}{code}", Self::OWN), detail: detail.to_owned(), retry_after: None }
+    }
+
+    /// Whether it is our own, so that it says nothing of the provider.
+    #[must_use]
+    pub fn is_own(&self) -> bool {
+        self.code.starts_with(Self::OWN)
+    }
 }
 
 /// A question about an attempt whose outcome is not known.

@@ -28,6 +28,9 @@ pub struct ConnectorKind {
     pub after_unknown: AfterUnknown,
     /// Whether it takes messages from people.
     pub inbound: bool,
+    /// The path behind `/webhooks/{provider_id}` that must be entered at the provider, such as `/inbound`; empty for the root.
+    /// None where every address that it calls travels with the messages.
+    pub entered_webhook: Option<&'static str>,
     /// The settings that it takes; any other is refused.
     pub settings: &'static [SettingSpec],
     /// Builds one from its settings.

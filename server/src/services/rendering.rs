@@ -122,5 +122,5 @@ fn unreadable(code: &str, error: &storage::Error) -> Refusal {
 }
 
 fn refusal(code: &str, detail: &str) -> Refusal {
-    Refusal { class: FailureClass::Technical, code: code.to_owned(), detail: detail.to_owned(), retry_after: None }
+    Refusal::own(FailureClass::Technical, code, detail)
 }

@@ -231,7 +231,11 @@ impl Dispatch {
             Ok(content) => {
                 let outbound = self.outbound(channel, &provider, &claimed, attempt, content);
                 let sent = self.wire(&provider, &outbound, patience).await;
-                self.providers.learn(&provider, &sent);
+                match &sent {
+                    // Nothing was asked of it: that proves neither that it works nor that it does not.
+                    Sent::Refused(refusal) if refusal.is_own() => self.providers.spare(&provider),
+                    sent => self.providers.learn(&provider, sent),
+                }
                 sent
             }
             Err(refusal) => {

@@ -10,6 +10,7 @@ mod api;
 mod campaigns;
 mod killing;
 mod papers;
+mod peers;
 mod plans;
 mod processes;
 mod protocol;

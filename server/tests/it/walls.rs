@@ -41,7 +41,7 @@ const CRATES: &[(&str, &[&str], &[&str])] = &[
     ("server", &["proto", "domain", "triggers"], &["testkit", "simulator", "proto", "domain", "triggers"]),
     ("testkit", &["server", "simulator", "proto", "domain", "triggers"], &["server", "simulator", "proto", "domain"]),
     ("bench", &["server", "testkit", "simulator", "proto", "domain", "triggers"], &["testkit"]),
-    ("clients/cli", &["proto"], &["proto"]),
+    ("clients/cli", &["proto"], &["proto", "server", "simulator", "testkit"]),
     ("clients/demo", &["proto"], &["proto"]),
     ("clients/simulator", &[], &[]),
 ];

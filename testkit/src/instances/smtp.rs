@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
+use super::certificates::Identity;
 use super::scripts;
 
 /// An SMTP server on a free port of 127.0.0.1.
@@ -74,6 +75,16 @@ impl Smtp {
     /// As for [`Smtp::start`].
     pub async fn start_with_login(user: &str, password: &str) -> anyhow::Result<Self> {
         Self::launch(&["--user", user], Some(password)).await
+    }
+
+    /// Starts a server with a login and TLS: `starttls` is demanded before anything else, `implicit` is TLS from the first byte.
+    ///
+    /// # Errors
+    /// As for [`Smtp::start`].
+    pub async fn start_with_tls(mode: &str, identity: &Identity, user: &str, password: &str) -> anyhow::Result<Self> {
+        let (certificate, key) = (identity.certificate.to_string_lossy(), identity.key.to_string_lossy());
+        let arguments = ["--user", user, "--tls", mode, "--certificate", &certificate, "--key", &key];
+        Self::launch(&arguments, Some(password)).await
     }
 
     async fn launch(arguments: &[&str], password: Option<&str>) -> anyhow::Result<Self> {

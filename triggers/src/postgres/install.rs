@@ -18,7 +18,7 @@ pub async fn install(conn: &mut PgConnection, schema: &CaptureSchema, watch: &Wa
         Some(_) => return Err(Error::AlreadyInstalled(watch.id.0)),
         None => {}
     }
-    run(conn, schema, &ddl::install_statements(schema, watch, &table)?, true).await?;
+    run(conn, schema, &ddl::install_statements(schema, watch, &table)?, Some(watch), true).await?;
     Ok(table)
 }
 
@@ -31,7 +31,7 @@ pub async fn replace(conn: &mut PgConnection, schema: &CaptureSchema, watch: &Wa
     let table = prepare(conn, schema, watch).await?;
     let mut statements = ddl::detach_statements(schema, watch.id)?;
     statements.extend(ddl::install_statements(schema, watch, &table)?);
-    run(conn, schema, &statements, true).await?;
+    run(conn, schema, &statements, Some(watch), true).await?;
     Ok(table)
 }
 
@@ -44,7 +44,7 @@ pub async fn check(conn: &mut PgConnection, schema: &CaptureSchema, watch: &Watc
     let table = prepare(conn, schema, watch).await?;
     let mut statements = ddl::detach_statements(schema, watch.id)?;
     statements.extend(ddl::install_statements(schema, watch, &table)?);
-    run(conn, schema, &statements, false).await?;
+    run(conn, schema, &statements, Some(watch), false).await?;
     Ok(table)
 }
 
@@ -54,7 +54,7 @@ pub async fn check(conn: &mut PgConnection, schema: &CaptureSchema, watch: &Watc
 /// # Errors
 /// [`Error::Busy`] if writers were in the way for too long, or a refusal of Postgres.
 pub async fn uninstall(conn: &mut PgConnection, schema: &CaptureSchema, watch: WatchId) -> Result<(), Error> {
-    run(conn, schema, &ddl::uninstall_statements(schema, watch)?, true).await
+    run(conn, schema, &ddl::uninstall_statements(schema, watch)?, None, true).await
 }
 
 /// Takes the capture of a watch off its table; rows that nobody took yet stay and are still taken. [`uninstall`] removes the
@@ -63,7 +63,7 @@ pub async fn uninstall(conn: &mut PgConnection, schema: &CaptureSchema, watch: W
 /// # Errors
 /// [`Error::Busy`] if writers were in the way for too long, or a refusal of Postgres.
 pub async fn detach(conn: &mut PgConnection, schema: &CaptureSchema, watch: WatchId) -> Result<(), Error> {
-    run(conn, schema, &ddl::detach_statements(schema, watch)?, true).await
+    run(conn, schema, &ddl::detach_statements(schema, watch)?, None, true).await
 }
 
 /// Whether rows of a watch lie in the outbox, taken or not.
@@ -141,6 +141,7 @@ async fn run(
     conn: &mut PgConnection,
     schema: &CaptureSchema,
     statements: &[Statement],
+    installed: Option<&Watch>,
     keep: bool,
 ) -> Result<(), Error> {
     let mut transaction = conn.begin().await?;
@@ -150,12 +151,36 @@ async fn run(
             return Err(explain(schema, statement, error));
         }
     }
+    if let Some(watch) = installed.filter(|watch| watch.condition.is_some()) {
+        refuse_volatile(&mut transaction, schema, watch).await?;
+    }
     if keep {
         transaction.commit().await?
     } else {
         transaction.rollback().await?
     }
     Ok(())
+}
+
+/// Refuses a condition that calls volatile functions, as Postgres has parsed it: chance would decide which rows are captured, a dry
+/// run would say something else, and such a function may write in the transaction of whoever writes the row.
+async fn refuse_volatile(conn: &mut PgConnection, schema: &CaptureSchema, watch: &Watch) -> Result<(), Error> {
+    // The functions of operators too: the parsed condition names both kinds by their oid.
+    let sql = "select distinct t.tgname::text, p.oid::regprocedure::text
+                 from pg_trigger t
+                      cross join lateral regexp_matches(t.tgqual::text, ':(?:op)?funcid ([0-9]+)', 'g') as found
+                      join pg_proc p on p.oid = found[1]::oid
+                where t.tgrelid = $1::regclass and t.tgname = any($2) and p.provolatile = 'v' order by 1, 2";
+    let names: Vec<_> = watch.operations.iter().map(|one| ddl::trigger_name(schema, watch.id, *one)).collect();
+    let query = sqlx::query_as::<_, (String, String)>(sql).bind(watch.table.quoted()).bind(&names).persistent(false);
+    let found = query.fetch_all(conn).await?;
+    let Some((trigger, _)) = found.first() else { return Ok(()) };
+    let of_trigger = |operation: &&crate::Operation| ddl::trigger_name(schema, watch.id, **operation) == *trigger;
+    let Some(operation) = watch.operations.iter().find(of_trigger).copied() else { return Ok(()) };
+    let calls: Vec<_> = found.iter().filter(|(name, _)| name == trigger).map(|(_, call)| call.as_str()).collect();
+    let message =
+        format!("it calls volatile functions ({}), so that chance would decide what is captured", calls.join(", "));
+    Err(Error::BadCondition { operation, message, position: None })
 }
 
 /// Turns Postgres's refusal of one statement into what its reader can act upon.

@@ -85,7 +85,7 @@ async fn a_check_tells_everything_and_leaves_nothing() {
     with_db(|db| async move {
         db.orders().await;
         let mut conn = db.conn().await;
-        let good = Watch { condition: Some("new.id > 1".into()), ..watch(1, &[Insert]) };
+        let good = Watch { condition: Some("new.id > 1 and now() > '2020-01-01'".into()), ..watch(1, &[Insert]) };
         check(&mut conn, &db.source.schema, &good).await.unwrap();
         assert_eq!(db.number(TRACES).await, 0);
         for (condition, operation, at, word) in [
@@ -93,6 +93,8 @@ async fn a_check_tells_everything_and_leaves_nothing() {
             ("new.note = 'ü' and old.id = 1", Insert, Some(20), "OLD"),
             ("new.id = (select 1)", Delete, None, ""),
             ("new.id >", Update, None, "syntax"),
+            ("new.id > 1 and random() > 0.5", Insert, None, "random()"),
+            ("new.note <> lastval()::text", Update, None, "lastval()"),
         ] {
             let bad = Watch { condition: Some(condition.into()), ..watch(1, &[operation]) };
             match check(&mut conn, &db.source.schema, &bad).await {

@@ -7,6 +7,7 @@ mod errors;
 mod fake;
 mod imports;
 mod lists;
+mod story;
 mod streams;
 
 use std::process::{Command, Stdio};

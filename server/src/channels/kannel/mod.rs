@@ -20,7 +20,7 @@ use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 
 use super::{
-    Connector, Outbound, Sent, Traits, WebhookError, WebhookFacts, WebhookRequest, echo,
+    Connector, Outbound, Refusal, Sent, Traits, WebhookError, WebhookFacts, WebhookRequest, echo,
     forms::Form,
     registry::ConnectorKind,
     settings::{ProviderSettings, SettingProblem, SettingSpec},
@@ -47,6 +47,7 @@ pub const KIND: ConnectorKind = ConnectorKind {
     channel_type: ChannelType::Sms,
     after_unknown: AfterUnknown::Nothing,
     inbound: true,
+    entered_webhook: Some("/inbound"),
     settings: SETTINGS,
     build,
 };
@@ -97,15 +98,12 @@ impl Connector for Kannel {
 
     async fn send(&self, outbound: &Outbound) -> Sent {
         if outbound.to.kind != AddressKind::Phone {
-            return Sent::Refused(replies::refusal(
-                FailureClass::FallOver,
-                "address_kind",
-                "only a phone number gets an SMS",
-            ));
+            let words = "only a phone number gets an SMS";
+            return Sent::Refused(Refusal::own(FailureClass::FallOver, "address_kind", words));
         }
         let words = outbound.content.plain_text();
         if words.is_empty() {
-            return Sent::Refused(replies::refusal(FailureClass::Permanent, "empty", "the message has no text"));
+            return Sent::Refused(Refusal::own(FailureClass::Permanent, "empty", "the message has no text"));
         }
         let receipts = self.receipts_url(outbound);
         let mut query = vec![

@@ -67,6 +67,7 @@ pub const KIND: ConnectorKind = ConnectorKind {
     channel_type: ChannelType::Whatsapp,
     after_unknown: AfterUnknown::Echo,
     inbound: true,
+    entered_webhook: Some(""),
     settings: SETTINGS,
     build,
 };
@@ -143,7 +144,8 @@ impl Connector for WhatsApp {
     async fn send(&self, outbound: &Outbound) -> Sent {
         if !outbound.window_open && !matches!(outbound.content, Content::ProviderTemplate { .. }) {
             // Meta would take the call, count it, and say the same later in a status.
-            return Sent::Refused(errors::refusal(131_047, outbound.attempt, FailureClass::NeedsTemplate));
+            let words = "the service window is closed: only an approved template may be sent";
+            return Sent::Refused(Refusal::own(FailureClass::NeedsTemplate, "window_closed", words));
         }
         let payload = match payload::write(outbound) {
             Ok(payload) => payload,

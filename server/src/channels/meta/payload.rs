@@ -157,5 +157,5 @@ fn within<'a>(what: &str, text: &'a str, characters: usize) -> Result<&'a str, R
 }
 
 fn refused(class: FailureClass, code: &str, detail: &str) -> Refusal {
-    Refusal { class, code: code.to_owned(), detail: detail.to_owned(), retry_after: None }
+    Refusal::own(class, code, detail)
 }

@@ -23,7 +23,7 @@ use lettre::{
     transport::smtp::{
         AsyncSmtpTransportBuilder, PoolConfig,
         authentication::Credentials,
-        client::{Tls, TlsParameters},
+        client::{Certificate, Tls, TlsParameters},
         extension::ClientId,
     },
 };
@@ -43,6 +43,11 @@ const SETTINGS: &[SettingSpec] = &[
     SettingSpec::optional("tls", "How it is protected: starttls (default), tls from the first byte, or none."),
     SettingSpec::optional("username", "The user, where the relay asks for one; needs password."),
     SettingSpec::optional("password", "The password of that user.").secret(),
+    SettingSpec::optional(
+        "ca",
+        "Certificates (PEM) of authorities that are trusted beside Mozilla's: ca_file names their file, for a private relay.",
+    )
+    .secret(),
     SettingSpec::optional("hello_name", "The name by which we greet the relay; by default this machine's."),
     SettingSpec::optional("message_id_domain", "The domain in Message-IDs; by default that of the sender's address."),
     SettingSpec::optional("default_subject", "The subject of content that has none; by default its first words."),
@@ -57,6 +62,7 @@ pub const KIND: ConnectorKind = ConnectorKind {
     channel_type: ChannelType::Email,
     after_unknown: AfterUnknown::Resend,
     inbound: false,
+    entered_webhook: None,
     settings: SETTINGS,
     build,
 };
@@ -154,10 +160,27 @@ fn protection(reader: &mut Reader<'_>, mode: &str, host: &str) -> Option<Tls> {
     if mode == "none" {
         return Some(Tls::None);
     }
-    let parameters = TlsParameters::new(host.to_owned());
-    let parameters = parameters.map_err(|_| "is not a name that a certificate can have".to_owned());
+    let mut parameters = TlsParameters::builder(host.to_owned());
+    if let Some(authority) = authority(reader) {
+        parameters = parameters.add_root_certificate(authority);
+    }
+    let parameters = parameters.build().map_err(|_| "is not a name that a certificate can have".to_owned());
     let parameters = reader.built("host", parameters)?;
     Some(if mode == "tls" { Tls::Wrapper(parameters) } else { Tls::Required(parameters) })
+}
+
+/// The authorities of `ca_file`. It is read when the connector is built: after a change, update the channel or start again.
+fn authority(reader: &mut Reader<'_>) -> Option<Certificate> {
+    let pem = reader.secret("ca");
+    let pem = pem.expose_secret();
+    if pem.is_empty() {
+        return None;
+    }
+    let usable = Certificate::from_pem(pem.as_bytes()).ok().filter(|read| {
+        let trial = TlsParameters::builder("localhost".to_owned()).add_root_certificate(read.clone());
+        pem.contains("-----BEGIN CERTIFICATE-----") && trial.build().is_ok()
+    });
+    reader.built("ca", usable.ok_or_else(|| "holds no certificate of an authority in PEM".to_owned()))
 }
 
 #[async_trait]

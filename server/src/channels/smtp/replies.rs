@@ -4,6 +4,7 @@
 
 use domain::delivery::FailureClass::{self, FallOver, ParkChannel, Permanent, Temporary};
 use lettre::transport::smtp::Error;
+use rustls::CertificateError;
 
 use super::super::{Refusal, Sent};
 
@@ -60,8 +61,10 @@ pub(super) fn outcome(error: &Error, address_is_ascii: bool) -> Sent {
         return Sent::Refused(local(FallOver, "smtputf8", "the relay takes no addresses beyond ASCII"));
     }
     if error.is_client() {
-        let words = "the relay lacks something that is needed: STARTTLS, or a common way of authentication";
-        return Sent::Refused(local(ParkChannel, "relay", words));
+        return Sent::Refused(lacking(error));
+    }
+    if let Some(certificate) = certificate(error) {
+        return Sent::NotSent { detail: format!("the relay's certificate {}", fault(certificate)) };
     }
     // lettre has no question for this kind; its first word is pinned by a test.
     if error.is_tls() || error.to_string().starts_with("Connection error") {
@@ -73,15 +76,61 @@ pub(super) fn outcome(error: &Error, address_is_ascii: bool) -> Sent {
     Sent::Unknown { detail: detail.to_owned() }
 }
 
-/// A refusal in our own words.
+/// A refusal of our own, before the mail was offered.
 pub(super) fn local(class: FailureClass, code: &str, words: &str) -> Refusal {
-    Refusal { class, code: code.to_owned(), detail: words.to_owned(), retry_after: None }
+    Refusal::own(class, code, words)
+}
+
+/// What the relay does not offer, in what it says of itself. lettre tells it by words alone, which tests pin.
+fn lacking(error: &Error) -> Refusal {
+    let words = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+    if words.contains("STARTTLS") {
+        local(
+            ParkChannel,
+            "no_starttls",
+            "the relay offers no STARTTLS, and nothing is sent in clear text: see tls and port",
+        )
+    } else if words.contains("authentication") {
+        local(ParkChannel, "no_login", "the relay offers no way to log in that we know (PLAIN, LOGIN)")
+    } else {
+        local(ParkChannel, "relay", "the relay lacks something that is needed")
+    }
+}
+
+/// What was wrong with the relay's certificate, if that ended the connection.
+fn certificate(error: &Error) -> Option<&CertificateError> {
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        // An I/O error hands out the cause of what it wraps, never the wrapped error itself.
+        let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        let found = wrapped.and_then(|wrapped| wrapped.downcast_ref()).or_else(|| error.downcast_ref());
+        if let Some(rustls::Error::InvalidCertificate(fault)) = found {
+            return Some(fault);
+        }
+        cause = error.source();
+    }
+    None
+}
+
+/// The fault in our own words: rustls quotes names.
+fn fault(fault: &CertificateError) -> &'static str {
+    match fault {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => "has expired",
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "is not valid yet: is this machine's clock right?"
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "is for another name than host"
+        }
+        CertificateError::UnknownIssuer => "is of an authority that is not trusted: name that authority in ca_file",
+        _ => "is not valid",
+    }
 }
 
 fn refusal(code: u16, enhanced: Option<&str>) -> Refusal {
     let shown = enhanced.map_or_else(|| code.to_string(), |enhanced| format!("{code} {enhanced}"));
     if code < 500 {
-        return local(Temporary, &shown, "the relay asks us to try later");
+        return said(Temporary, &shown, "the relay asks us to try later");
     }
     let detail = enhanced.and_then(|enhanced| enhanced.strip_prefix("5."));
     let by_enhanced = detail.and_then(|detail| ENHANCED.iter().find(|(known, ..)| *known == detail));
@@ -91,7 +140,11 @@ fn refusal(code: u16, enhanced: Option<&str>) -> Refusal {
         (None, Some((_, class, words))) => (*class, *words),
         (None, None) => (Permanent, "the relay refuses the mail"),
     };
-    local(class, &shown, words)
+    said(class, &shown, words)
+}
+
+fn said(class: FailureClass, code: &str, words: &str) -> Refusal {
+    Refusal { class, code: code.to_owned(), detail: words.to_owned(), retry_after: None }
 }
 
 /// The enhanced code at the head of the relay's words.

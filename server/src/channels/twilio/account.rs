@@ -14,6 +14,7 @@ use super::{
         wire::{self, Reply},
     },
     errors,
+    signature::Keys,
 };
 
 pub(super) const ACCOUNT_SID: SettingSpec =
@@ -23,6 +24,9 @@ pub(super) const AUTH_TOKEN: SettingSpec = SettingSpec::required(
     "The account's auth token: it authenticates our calls and signs Twilio's webhooks.",
 )
 .secret();
+pub(super) const WEBHOOK_KEY: SettingSpec =
+    SettingSpec::optional("webhook_key", "The secret of the shared key, where Twilio signs webhooks with one.")
+        .secret();
 pub(super) const BASE_URL: SettingSpec =
     SettingSpec::optional("base_url", "The base of the API; by default https://api.twilio.com.");
 pub(super) const TIMEOUT: SettingSpec =
@@ -33,7 +37,8 @@ pub(super) struct Account {
     client: Client,
     resources: String,
     sid: String,
-    pub(super) token: SecretString,
+    token: SecretString,
+    webhook_key: Option<SecretString>,
     pub(super) timeout: Duration,
 }
 
@@ -66,10 +71,16 @@ impl Account {
             reader.problem(ACCOUNT_SID.name, "must be AC and 32 hexadecimal digits");
         }
         let token = reader.secret(AUTH_TOKEN.name);
+        let webhook_key = Some(reader.secret(WEBHOOK_KEY.name)).filter(|key| !key.expose_secret().is_empty());
         let base = reader.base_url(BASE_URL.name, "https://api.twilio.com");
         let timeout = reader.seconds(TIMEOUT.name, 1..=60, 10);
         let client = reader.built(BASE_URL.name, wire::client(&base, timeout))?;
-        Some(Self { client, resources: format!("{base}/2010-04-01/Accounts/{sid}"), sid, token, timeout })
+        Some(Self { client, resources: format!("{base}/2010-04-01/Accounts/{sid}"), sid, token, webhook_key, timeout })
+    }
+
+    /// What Twilio's webhooks may be signed with.
+    pub(super) fn keys(&self) -> Keys<'_> {
+        Keys { token: &self.token, shared: self.webhook_key.as_ref() }
     }
 
     /// Creates a resource (`Messages.json`, `Calls.json`): one message or one call.

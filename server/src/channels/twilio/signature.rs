@@ -2,7 +2,8 @@
 //!
 //! HMAC-SHA1 over the public URL as Twilio called it and the sorted parameters of the form
 //! (<https://www.twilio.com/docs/usage/webhooks/webhooks-security>). The URL comes from configuration: behind a reverse
-//! proxy `Host` is not what Twilio saw.
+//! proxy `Host` is not what Twilio saw. Where the account signs with a shared key, another header says so and names the
+//! algorithm. `server/tests/it/peers` holds the verdicts of Twilio's own library.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use hmac::{Hmac, KeyInit, Mac, digest::InvalidLength};
@@ -16,12 +17,30 @@ use super::super::{WebhookError, WebhookRequest, forms::Form};
 /// The header that holds the signature.
 pub const HEADER: &str = "x-twilio-signature";
 
+/// The header of webhooks that are signed with a shared key: `key=<id>,algorithm=HMAC_SHA256`.
+pub const SETTINGS_HEADER: &str = "x-twilio-webhooks-signature-settings";
+
+/// What Twilio may sign with.
+#[derive(Debug, Clone, Copy)]
+pub struct Keys<'a> {
+    /// The account's auth token.
+    pub token: &'a SecretString,
+    /// The secret of the shared key, where the account signs with one.
+    pub shared: Option<&'a SecretString>,
+}
+
+/// How a webhook was signed.
+struct Signer<'a> {
+    key: &'a SecretString,
+    is_sha256: bool,
+}
+
 /// Checks a webhook and gives its parameters: those of a form body, none for other bodies.
 ///
 /// # Errors
 /// [`WebhookError::Forbidden`] when the signature is missing, no base64, or wrong.
-pub fn check(token: &SecretString, request: &WebhookRequest) -> Result<Form, WebhookError> {
-    let forbidden = |what: &str| WebhookError::Forbidden(what.to_owned());
+pub fn check(keys: Keys<'_>, request: &WebhookRequest) -> Result<Form, WebhookError> {
+    let signer = signer(keys, request)?;
     let given = request.headers.get(HEADER).ok_or_else(|| forbidden("X-Twilio-Signature is missing"))?;
     let given = STANDARD.decode(given).map_err(|_| forbidden("X-Twilio-Signature is not base64"))?;
     let hashed_body = Form::parse(request.query.as_bytes()).text("bodySHA256");
@@ -33,8 +52,8 @@ pub fn check(token: &SecretString, request: &WebhookRequest) -> Result<Form, Web
         let actual = hex::encode(Sha256::digest(&request.body));
         actual.as_bytes().ct_eq(expected.to_ascii_lowercase().as_bytes()).into()
     });
-    // Twilio signs the URL sometimes with and sometimes without its standard port; its own libraries try both.
-    let signed = spellings(&request.url).iter().any(|url| verifies(token, url, &form, &given));
+    // Twilio signs the URL sometimes with and sometimes without its port; its own libraries try both.
+    let signed = spellings(&request.url).iter().any(|url| signer.verifies(url, &form, &given));
     if signed && body_fits {
         Ok(form)
     } else {
@@ -42,21 +61,50 @@ pub fn check(token: &SecretString, request: &WebhookRequest) -> Result<Form, Web
     }
 }
 
+fn forbidden(what: &str) -> WebhookError {
+    WebhookError::Forbidden(what.to_owned())
+}
+
+/// By which key and algorithm the webhook says that it is signed. Who leaves the header out must know the token.
+fn signer<'a>(keys: Keys<'a>, request: &WebhookRequest) -> Result<Signer<'a>, WebhookError> {
+    let Some(settings) = request.headers.get(SETTINGS_HEADER).filter(|value| !value.is_empty()) else {
+        return Ok(Signer { key: keys.token, is_sha256: false });
+    };
+    let settings = settings.to_str().unwrap_or_default();
+    let pairs = settings.split(',').filter_map(|part| part.split_once('='));
+    let algorithm = pairs.filter(|(name, _)| name.trim() == "algorithm").map(|(_, value)| value.trim()).next();
+    let is_sha256 = match algorithm.map(str::to_ascii_uppercase).as_deref() {
+        Some("HMAC_SHA256") => true,
+        Some("HMAC_SHA1") => false,
+        // The account's own signature, in whatever words.
+        None | Some("") => return Ok(Signer { key: keys.token, is_sha256: false }),
+        Some(_) => return Err(forbidden("it is signed by an algorithm that this version does not know")),
+    };
+    let key = keys.shared.ok_or_else(|| forbidden("it is signed with a shared key: give its secret as webhook_key"))?;
+    Ok(Signer { key, is_sha256 })
+}
+
+impl Signer<'_> {
+    fn verifies(&self, url: &str, form: &Form, given: &[u8]) -> bool {
+        if self.is_sha256 {
+            mac::<Hmac<Sha256>>(self.key, url, form).is_ok_and(|mac| mac.verify_slice(given).is_ok())
+        } else {
+            mac::<Hmac<Sha1>>(self.key, url, form).is_ok_and(|mac| mac.verify_slice(given).is_ok())
+        }
+    }
+}
+
 /// The signature of a URL and its form, in base64, as Twilio sends it.
 #[cfg(test)]
 pub(super) fn sign(token: &SecretString, url: &str, form: &Form) -> String {
-    STANDARD.encode(mac(token, url, form).unwrap().finalize().into_bytes())
+    STANDARD.encode(mac::<Hmac<Sha1>>(token, url, form).unwrap().finalize().into_bytes())
 }
 
-fn verifies(token: &SecretString, url: &str, form: &Form, given: &[u8]) -> bool {
-    mac(token, url, form).is_ok_and(|mac| mac.verify_slice(given).is_ok())
-}
-
-fn mac(token: &SecretString, url: &str, form: &Form) -> Result<Hmac<Sha1>, InvalidLength> {
+fn mac<M: Mac + KeyInit>(key: &SecretString, url: &str, form: &Form) -> Result<M, InvalidLength> {
     let mut pairs: Vec<_> = form.pairs().collect();
     pairs.sort();
     pairs.dedup();
-    let mut mac = Hmac::<Sha1>::new_from_slice(token.expose_secret().as_bytes())?;
+    let mut mac = <M as KeyInit>::new_from_slice(key.expose_secret().as_bytes())?;
     mac.update(url.as_bytes());
     for (key, value) in pairs {
         mac.update(key.as_bytes());
@@ -65,17 +113,19 @@ fn mac(token: &SecretString, url: &str, form: &Form) -> Result<Hmac<Sha1>, Inval
     Ok(mac)
 }
 
-/// The URL as it is, with its standard port, and without it.
+/// The URL as it is, and without its port (whatever it is), or with its standard port where it has none.
 fn spellings(url: &str) -> Vec<String> {
     let mut urls = vec![url.to_owned()];
     let Some((scheme, rest)) = url.split_once("://") else { return urls };
-    let port = if scheme == "https" { ":443" } else { ":80" };
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(end);
-    if let Some(bare) = authority.strip_suffix(port) {
-        urls.push(format!("{scheme}://{bare}{path}"));
-    } else if !authority.rsplit(']').next().unwrap_or_default().contains(':') {
-        urls.push(format!("{scheme}://{authority}{port}{path}"));
+    // A colon inside brackets belongs to an address.
+    match authority.rsplit_once(':').filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit())) {
+        Some((host, _)) => urls.push(format!("{scheme}://{host}{path}")),
+        None => {
+            let port = if scheme == "https" { 443 } else { 80 };
+            urls.push(format!("{scheme}://{authority}:{port}{path}"));
+        }
     }
     urls
 }
@@ -95,6 +145,10 @@ mod tests {
 
     fn token() -> SecretString {
         SecretString::from("12345")
+    }
+
+    fn check(token: &SecretString, request: &WebhookRequest) -> Result<Form, WebhookError> {
+        super::check(Keys { token, shared: None }, request)
     }
 
     fn request(url: &str, body: &str, signature: &str) -> WebhookRequest {
@@ -120,13 +174,33 @@ mod tests {
     }
 
     #[test]
-    fn takes_the_url_with_and_without_its_standard_port() {
+    fn takes_the_url_with_and_without_its_port() {
         let with_port = URL.replace("mycompany.com", "mycompany.com:443");
         assert!(check(&token(), &request(&with_port, BODY, SIGNATURE)).is_ok());
         let signed_with_port = sign(&token(), &with_port, &Form::parse(BODY.as_bytes()));
         assert!(check(&token(), &request(URL, BODY, &signed_with_port)).is_ok());
         let other_port = URL.replace("mycompany.com", "mycompany.com:8443");
-        assert!(check(&token(), &request(&other_port, BODY, SIGNATURE)).is_err());
+        assert!(check(&token(), &request(&other_port, BODY, SIGNATURE)).is_ok(), "as Twilio's libraries do");
+        let signed_with_other = sign(&token(), &other_port, &Form::parse(BODY.as_bytes()));
+        assert!(check(&token(), &request(URL, BODY, &signed_with_other)).is_err(), "a port that we do not have");
+    }
+
+    #[test]
+    fn takes_a_shared_key_only_where_it_is_known_and_the_header_says_so() {
+        let (shared, form) = (SecretString::from("shared"), Form::parse(BODY.as_bytes()));
+        let by_sha256 = mac::<Hmac<Sha256>>(&shared, URL, &form).unwrap().finalize().into_bytes();
+        let mut signed = request(URL, BODY, &STANDARD.encode(by_sha256));
+        let with = |shared, request: &WebhookRequest| super::check(Keys { token: &token(), shared }, request).is_ok();
+        assert!(!with(Some(&shared), &signed), "the header is missing");
+        let settings = HeaderValue::from_static("key=webhooks_sharedkey_1, algorithm=HMAC_SHA256");
+        signed.headers.insert(SETTINGS_HEADER, settings);
+        assert!(with(Some(&shared), &signed));
+        assert!(!with(None, &signed), "no shared key is set");
+        signed.headers.insert(SETTINGS_HEADER, HeaderValue::from_static("key=k,algorithm=HMAC_MD5"));
+        assert!(!with(Some(&shared), &signed), "an algorithm of the future");
+        let mut by_token = request(URL, BODY, SIGNATURE);
+        by_token.headers.insert(SETTINGS_HEADER, HeaderValue::from_static("key=k,algorithm=HMAC_SHA1"));
+        assert!(!with(Some(&shared), &by_token), "the token is not the shared key");
     }
 
     #[test]

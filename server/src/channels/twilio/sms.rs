@@ -15,16 +15,16 @@ use serde::Deserialize;
 
 use super::{
     RETRY_CALLBACKS,
-    account::{ACCOUNT_SID, AUTH_TOKEN, Account, BASE_URL, TIMEOUT},
-    errors, signature, webhook,
+    account::{ACCOUNT_SID, AUTH_TOKEN, Account, BASE_URL, TIMEOUT, WEBHOOK_KEY},
+    signature, webhook,
 };
 use crate::channels::{
-    Answer, Connector, Outbound, Question, Sent, Traits, WebhookError, WebhookFacts, WebhookRequest, echo,
+    Answer, Connector, Outbound, Question, Refusal, Sent, Traits, WebhookError, WebhookFacts, WebhookRequest, echo,
     registry::ConnectorKind,
     settings::{ProviderSettings, SettingProblem, SettingSpec},
 };
 
-const SETTINGS: &[SettingSpec] = &[ACCOUNT_SID, AUTH_TOKEN, BASE_URL, TIMEOUT];
+const SETTINGS: &[SettingSpec] = &[ACCOUNT_SID, AUTH_TOKEN, WEBHOOK_KEY, BASE_URL, TIMEOUT];
 
 /// This connector in the registry.
 pub const KIND: ConnectorKind = ConnectorKind {
@@ -33,6 +33,7 @@ pub const KIND: ConnectorKind = ConnectorKind {
     channel_type: ChannelType::Sms,
     after_unknown: AfterUnknown::Ask,
     inbound: true,
+    entered_webhook: Some("/inbound"),
     settings: SETTINGS,
     build,
 };
@@ -70,7 +71,8 @@ impl Connector for TwilioSms {
 
     async fn send(&self, outbound: &Outbound) -> Sent {
         if outbound.to.kind != AddressKind::Phone {
-            return Sent::Refused(errors::refusal(21211, FailureClass::FallOver));
+            let words = "only a phone number can be reached";
+            return Sent::Refused(Refusal::own(FailureClass::FallOver, "address_kind", words));
         }
         let sender = if outbound.from.starts_with("MG") { "MessagingServiceSid" } else { "From" };
         let callback = format!(
@@ -98,7 +100,7 @@ impl Connector for TwilioSms {
     }
 
     fn read_webhook(&self, request: &WebhookRequest) -> Result<WebhookFacts, WebhookError> {
-        let form = signature::check(&self.account.token, request)?;
+        let form = signature::check(self.account.keys(), request)?;
         match request.path.as_str() {
             "/status" => webhook::message_status(request, &form),
             "/inbound" | "" => webhook::inbound_message(&form),

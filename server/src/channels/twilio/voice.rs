@@ -16,8 +16,8 @@ use serde::Deserialize;
 
 use super::{
     RETRY_CALLBACKS,
-    account::{ACCOUNT_SID, AUTH_TOKEN, Account, BASE_URL, TIMEOUT},
-    errors, signature,
+    account::{ACCOUNT_SID, AUTH_TOKEN, Account, BASE_URL, TIMEOUT, WEBHOOK_KEY},
+    signature,
     twiml::{self, Manner},
     webhook,
 };
@@ -37,6 +37,7 @@ const GOODBYE: &str = "goodbye";
 const SETTINGS: &[SettingSpec] = &[
     ACCOUNT_SID,
     AUTH_TOKEN,
+    WEBHOOK_KEY,
     BASE_URL,
     TIMEOUT,
     SettingSpec::optional(
@@ -56,6 +57,7 @@ pub const KIND: ConnectorKind = ConnectorKind {
     channel_type: ChannelType::Voice,
     after_unknown: AfterUnknown::Ask,
     inbound: true,
+    entered_webhook: None,
     settings: SETTINGS,
     build,
 };
@@ -105,15 +107,12 @@ impl Connector for TwilioVoice {
 
     async fn send(&self, outbound: &Outbound) -> Sent {
         if outbound.to.kind != AddressKind::Phone {
-            return Sent::Refused(errors::refusal(21201, FailureClass::FallOver));
+            let words = "only a phone number can be reached";
+            return Sent::Refused(Refusal::own(FailureClass::FallOver, "address_kind", words));
         }
         if !matches!(outbound.content, Content::Voice { .. }) {
-            return Sent::Refused(Refusal {
-                class: FailureClass::Permanent,
-                code: "no_script".to_owned(),
-                detail: "only voice content can be called out".to_owned(),
-                retry_after: None,
-            });
+            let words = "only voice content can be called out";
+            return Sent::Refused(Refusal::own(FailureClass::Permanent, "no_script", words));
         }
         let webhooks = echo::webhooks(outbound);
         let ids = echo::query(outbound.delivery_id, outbound.attempt);
@@ -142,7 +141,7 @@ impl Connector for TwilioVoice {
     }
 
     fn read_webhook(&self, request: &WebhookRequest) -> Result<WebhookFacts, WebhookError> {
-        let form = signature::check(&self.account.token, request)?;
+        let form = signature::check(self.account.keys(), request)?;
         let detects = self.machine_detection.is_some();
         match request.path.as_str() {
             "/status" => webhook::call_status(request, &form, detects),

@@ -27,7 +27,7 @@ const MAX_RATE: f64 = 10_000.0;
 #[must_use]
 pub fn message(channel: Channel, public_url: &str) -> v1::Channel {
     let row = channel.row;
-    let provider = |p: ProviderRow| provider_message(p, row.channel_type, public_url);
+    let provider = |p: ProviderRow| provider_message(p, public_url);
     v1::Channel {
         name: name_of(&row.slug),
         display_name: row.display_name,
@@ -53,9 +53,9 @@ fn state(state: &str) -> v1::channel::State {
     }
 }
 
-fn provider_message(p: ProviderRow, channel_type: domain::channel::ChannelType, public_url: &str) -> v1::Provider {
-    // A mail server reports by mail; the others call us.
-    let called_by = channel_type != domain::channel::ChannelType::Email;
+fn provider_message(p: ProviderRow, public_url: &str) -> v1::Provider {
+    // Only what must be entered there: receipts and call scripts are asked for with each message.
+    let entered = crate::channels::registry::find(&p.connector).and_then(|kind| kind.entered_webhook);
     v1::Provider {
         id: p.name,
         connector: p.connector,
@@ -63,7 +63,7 @@ fn provider_message(p: ProviderRow, channel_type: domain::channel::ChannelType, 
         rate_per_second: p.rate_per_second.unwrap_or_default(),
         in_flight: p.in_flight.unwrap_or_default(),
         timeout: p.timeout_ms.map(|ms| common::span(TimeDelta::milliseconds(ms.into()))),
-        webhook_urls: called_by.then(|| format!("{public_url}/webhooks/{}", p.id)).into_iter().collect(),
+        webhook_urls: entered.map(|path| format!("{public_url}/webhooks/{}{path}", p.id)).into_iter().collect(),
     }
 }
 

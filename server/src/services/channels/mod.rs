@@ -234,7 +234,9 @@ fn identifier(channel_type: ChannelType, text: &str) -> std::result::Result<Stri
     }
     let parse = |kind| domain::channel::Address::parse(kind, text, None).map(|address| address.value);
     let read = match channel_type {
-        ChannelType::Email => parse(domain::channel::AddressKind::Email),
+        ChannelType::Email => {
+            return mailbox(text).map_err(|words| Violation::new("channel.service_identifier", words));
+        }
         _ if text.starts_with('+') => parse(domain::channel::AddressKind::Phone),
         ChannelType::Whatsapp | ChannelType::Sms | ChannelType::Voice => {
             let right = text.len() <= 20 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b" -_.".contains(&b));
@@ -249,9 +251,57 @@ fn identifier(channel_type: ChannelType, text: &str) -> std::result::Result<Stri
     read.or_else(|error| wrong(error.to_string()))
 }
 
+/// A mailbox, `a@example.org` or `Name <a@example.org>`: the address canonical, the name as it was given. A name beyond letters,
+/// digits, spaces and hyphens is quoted (RFC 5322, section 3.2.4).
+fn mailbox(text: &str) -> std::result::Result<String, String> {
+    let parse = |text: &str| {
+        let address = domain::channel::Address::parse(domain::channel::AddressKind::Email, text.trim(), None);
+        address.map(|address| address.value).map_err(|error| error.to_string())
+    };
+    let Some((name, address)) = text.strip_suffix('>').and_then(|text| text.rsplit_once('<')) else {
+        return parse(text);
+    };
+    let (name, address) = (name.trim(), parse(address)?);
+    let name = match name.strip_prefix('"').and_then(|name| name.strip_suffix('"')) {
+        Some(quoted) => quoted.replace("\\\"", "\"").replace("\\\\", "\\"),
+        None => name.to_owned(),
+    };
+    if name.chars().count() > 100 || name.chars().any(char::is_control) {
+        return Err("has a name that is longer than 100 characters or more than one line".to_owned());
+    }
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, ' ' | '-');
+    Ok(match name.as_str() {
+        "" => address,
+        name if name.chars().all(plain) => format!("{name} <{address}>"),
+        name => format!("\"{}\" <{address}>", name.replace('\\', "\\\\").replace('"', "\\\"")),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_mailbox_keeps_its_name() {
+        let read = |text: &str| identifier(ChannelType::Email, text).ok();
+        for (given, kept) in [
+            ("Alerts <Alerts@Example.org>", "Alerts <alerts@example.org>"),
+            ("  Water-Works 24  <a@example.org>", "Water-Works 24 <a@example.org>"),
+            ("<a@example.org>", "a@example.org"),
+            ("जल विभाग <a@example.org>", "\"जल विभाग\" <a@example.org>"),
+            ("Smith, J. <a@example.org>", "\"Smith, J.\" <a@example.org>"),
+            ("\"Smith, J.\" <a@example.org>", "\"Smith, J.\" <a@example.org>"),
+            (r#""say \"hi\"" <a@example.org>"#, r#""say \"hi\"" <a@example.org>"#),
+        ] {
+            assert_eq!(read(given).as_deref(), Some(kept), "{given}");
+            assert_eq!(read(kept).as_deref(), Some(kept), "written once more");
+        }
+        for wrong in
+            ["Alerts <alerts>", "Alerts <>", "Alerts a@example.org", "A\nB <a@example.org>", "A <a@example.org> B"]
+        {
+            assert_eq!(read(wrong), None, "{wrong:?}");
+        }
+    }
 
     #[test]
     fn our_own_address_fits_its_medium() {

@@ -10,6 +10,7 @@ use domain::{
 use uuid::Uuid;
 
 use super::{Delivery, ListedRow, Notification, channel_type_of, step_of};
+use crate::channels::Refusal;
 
 /// What can happen to a notification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -111,6 +112,16 @@ pub fn of(
     (told.skipped, told.entries)
 }
 
+/// The number of a step as people count it: from 1. Fields of the contract count from 0.
+const fn counted(step: i16) -> i32 {
+    step as i32 + 1
+}
+
+/// Whether a code is our own word: the provider was not asked.
+fn is_own(code: Option<&str>) -> bool {
+    code.is_some_and(|code| code.starts_with(Refusal::OWN))
+}
+
 /// A reason in a sentence.
 #[must_use]
 pub const fn sentence(reason: Reason) -> &'static str {
@@ -187,7 +198,7 @@ impl Told<'_> {
         let reason: Option<Reason> = row.reason.as_deref().and_then(|r| r.parse().ok());
         let why = reason.map(sentence).unwrap_or_default();
         if row.work == Work::Skipped {
-            let description = format!("step {} was skipped: {why}", row.step);
+            let description = format!("step {} was skipped: {why}", counted(row.step));
             self.skipped.push(Skipped { step: row.step, reason, description: description.clone(), at: row.created_at });
             if let Some(entry) = self.of_delivery(delivery, row.created_at, Kind::StepSkipped, description) {
                 entry.reason = reason;
@@ -195,7 +206,12 @@ impl Told<'_> {
             return;
         }
         let channel = row.channel.as_ref().map(|(_, slug, _)| slug.as_str()).unwrap_or_default();
-        self.of_delivery(delivery, row.created_at, Kind::StepStarted, format!("step {} began on {channel}", row.step));
+        self.of_delivery(
+            delivery,
+            row.created_at,
+            Kind::StepStarted,
+            format!("step {} began on {channel}", counted(row.step)),
+        );
         self.calls(delivery);
         for receipt in &delivery.receipts {
             let late = if receipt.late { ", after its step was left" } else { "" };
@@ -211,7 +227,10 @@ impl Told<'_> {
         for attempt in &delivery.attempts {
             let code = attempt.code.as_deref().map(|code| format!(" ({code})")).unwrap_or_default();
             let outcome = attempt.outcome.replace('_', " ").to_uppercase();
-            let words = format!("{} was called, attempt {}: {outcome}{code}", attempt.provider, attempt.n);
+            let words = match is_own(attempt.code.as_deref()) {
+                true => format!("attempt {} ended before {} was called{code}", attempt.n, attempt.provider),
+                false => format!("{} was called, attempt {}: {outcome}{code}", attempt.provider, attempt.n),
+            };
             let evidence = match attempt.outcome.as_str() {
                 "accepted" => Some(Evidence::Sent),
                 "refused" => Some(Evidence::Failed),
@@ -245,7 +264,7 @@ impl Told<'_> {
             let receipt = delivery.receipts.iter().find(|r| proves(r.evidence));
             let sent = delivery.attempts.iter().find(|a| a.outcome == "accepted");
             if let Some(at) = receipt.map(|r| r.received_at).or(sent.map(|a| a.ended_at)) {
-                let words = format!("step {} reached {}", row.step, step.step.success);
+                let words = format!("step {} reached {}", counted(row.step), step.step.success);
                 self.of_delivery(delivery, at, Kind::StepSucceeded, words);
             }
             return;
@@ -254,12 +273,16 @@ impl Told<'_> {
         let last = row.step >= self.notification.row.step;
         let Some(at) = left.filter(|_| !(answered && last) && row.attempts > 0) else { return };
         let reason: Option<Reason> = row.reason.as_deref().and_then(|r| r.parse().ok());
-        let why = reason.map(|r| format!(": {}", sentence(r))).unwrap_or_default();
+        let said = |reason| match reason {
+            Reason::ProviderRefused if is_own(row.failure_code.as_deref()) => "it cannot be sent as it is",
+            reason => sentence(reason),
+        };
+        let why = reason.map(|reason| format!(": {}", said(reason))).unwrap_or_default();
         if row.evidence == Evidence::Failed || row.failure_class.is_some() {
             let code = row.failure_code.as_deref().map(|code| format!(" ({code})")).unwrap_or_default();
-            self.of_delivery(delivery, at, Kind::StepFailed, format!("step {} failed{code}{why}", row.step));
+            self.of_delivery(delivery, at, Kind::StepFailed, format!("step {} failed{code}{why}", counted(row.step)));
         } else {
-            let words = format!("step {} waited for {} in vain{why}", row.step, step.step.success);
+            let words = format!("step {} waited for {} in vain{why}", counted(row.step), step.step.success);
             self.of_delivery(delivery, at, Kind::StepTimedOut, words);
         }
     }
@@ -295,7 +318,7 @@ impl Told<'_> {
         if let (false, Some(reason), Some(until)) = (row.state.is_finished(), deferred, row.next_due_at) {
             let words = format!(
                 "step {} waits until {}: {}",
-                row.step,
+                counted(row.step),
                 until.format("%Y-%m-%d %H:%M:%S UTC"),
                 sentence(reason)
             );

@@ -156,17 +156,25 @@ pub struct Counted {
     pub last_at: Option<DateTime<Utc>>,
 }
 
-/// Counts the firings of triggers.
+/// So many firings of a trigger are counted in one state: who asks for a trigger does not wait for millions.
+pub const MOST_COUNTED: i64 = 10_000;
+
+/// Counts the firings of triggers, at most [`MOST_COUNTED`] in each state.
 ///
 /// # Errors
 /// What storage says.
 pub async fn counts(conn: &mut Conn, triggers: &[i64]) -> Result<Vec<Counted>> {
     let rows = sqlx::query!(
-        r#"select c.trigger_id as "trigger_id!", c.state::text as "state!", c.n as "n!", f.decided_at as "decided_at?"
-             from (select trigger_id, state, count(*) as n, max(id) as last from firing where trigger_id = any($1)
-                    group by trigger_id, state) c
-             join firing f on f.id = c.last order by c.trigger_id, c.state"#,
-        triggers
+        r#"select t.id as "trigger_id!", s.state::text as "state!", c.n as "n!", f.decided_at as "decided_at?"
+             from unnest($1::bigint[]) as t (id)
+                  cross join unnest(enum_range(null::firing_state)) as s (state)
+                  cross join lateral (select count(*) as n from (select from firing where trigger_id = t.id and state = s.state
+                                                                  limit $2) as counted) as c
+                  left join lateral (select decided_at from firing where trigger_id = t.id and state = s.state
+                                      order by id desc limit 1) as f on true
+            where c.n > 0 order by t.id, s.state"#,
+        triggers,
+        MOST_COUNTED
     )
     .fetch_all(conn)
     .await?;

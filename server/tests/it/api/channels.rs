@@ -63,7 +63,8 @@ async fn a_channel_is_disabled_enabled_changed_and_deleted() -> anyhow::Result<(
     let api = Api::start().await?;
     let made = api.channels().create_channel(create("sms-main", vec![twilio("main", &RIGHT)])).await?.into_inner();
     assert_eq!((made.state(), made.service_identifier.as_str()), (v1::channel::State::Enabled, "+15005550006"));
-    assert!(made.providers[0].webhook_urls[0].starts_with("http://127.0.0.1:9/webhooks/"));
+    let webhook = &made.providers[0].webhook_urls[0];
+    assert!(webhook.starts_with("http://127.0.0.1:9/webhooks/") && webhook.ends_with("/inbound"), "{webhook}");
     let name = || "channels/sms-main".to_owned();
     let disable = v1::DisableChannelRequest { name: name(), ..Default::default() };
     let disabled = api.channels().disable_channel(disable.clone()).await?.into_inner();

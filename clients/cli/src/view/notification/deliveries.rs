@@ -69,8 +69,13 @@ fn receipt_line(out: &Out, it: &Receipt) -> String {
     let details = [word("FailureClass", it.failure_class), clean(&it.code)];
     let details: Vec<_> = details.into_iter().filter(|it| !it.is_empty()).collect();
     let details = if details.is_empty() { String::new() } else { format!(", {}", details.join(" ")) };
+    let said = match clean(&it.provider_status) {
+        none if none.is_empty() => details.trim_start_matches(", ").to_owned(),
+        status => format!("the provider says `{status}`{details}"),
+    };
+    let said = if said.is_empty() { said } else { format!(" ({said})") };
     let late = if it.late { "  (late)" } else { "" };
-    format!("receipt  {evidence} (the provider says `{}`{details}){late}", clean(&it.provider_status))
+    format!("receipt  {evidence}{said}{late}")
 }
 
 /// The words of a content.
