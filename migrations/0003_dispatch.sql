@@ -76,6 +76,8 @@ create table delivery (
   attempts            smallint not null default 0,             -- the open attempt stands here until its outcome is known
   failures            smallint not null default 0,             -- temporary refusals that count against the step's attempts
   throttles           smallint not null default 0,
+  refuted             smallint not null default 0,             -- the last attempt that a receipt said failed for the moment: it forbids no repeat
+  chunk_id            bigint,                                  -- of a conversation's message and of a repeat after a receipt: the chunk that carries it
   provider_id         int,                                     -- of the open attempt
   attempt_started_at  timestamptz,
   token               uuid,
