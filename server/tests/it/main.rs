@@ -16,6 +16,7 @@ mod processes;
 mod protocol;
 mod reading;
 mod repeating;
+mod scenario1;
 mod sending;
 mod shell;
 mod support;
