@@ -50,6 +50,10 @@ create table consent (
   primary key (address_id, channel_type, purpose)
 );
 
+-- Whether a consent of one purpose speaks of another: `*` of every purpose but `service`, which is refused only by name.
+create function consent_covers(consented text, purpose text) returns boolean language sql immutable parallel safe
+return consented = purpose or (consented = '*' and purpose <> 'service');
+
 -- Everything that was ever said, whoever wrote it down: a trigger keeps it, so that no writer can forget it.
 create table consent_history (
   id           bigint generated always as identity primary key,

@@ -76,6 +76,8 @@ create table delivery (
   attempts            smallint not null default 0,             -- the open attempt stands here until its outcome is known
   failures            smallint not null default 0,             -- temporary refusals that count against the step's attempts
   throttles           smallint not null default 0,
+  refuted             smallint not null default 0,             -- the last attempt that a receipt said failed for the moment: it forbids no repeat
+  chunk_id            bigint,                                  -- of a conversation's message and of a repeat after a receipt: the chunk that carries it
   provider_id         int,                                     -- of the open attempt
   attempt_started_at  timestamptz,
   token               uuid,
@@ -138,6 +140,23 @@ create table timer (
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000);
 create index timer_due on timer (send_group_id, due_at);
 
--- When receipts and answers could last reach us: silence during our own outage is not silence.
+-- When receipts and answers could last reach us, in machine time: silence during our own outage is not silence.
 create table receiving (only_row boolean primary key default true check (only_row), seen_at timestamptz not null);
-insert into receiving (seen_at) values (clock_timestamp());
+insert into receiving (seen_at) values ('-infinity');          -- nobody received yet
+-- The processes that take webhooks, each by the identity of its spool.
+create table receiver (
+  id       uuid primary key,
+  told_at  timestamptz not null,                               -- machine time: when it last said how it stands
+  spooling boolean not null                                    -- webhooks wait on its disk, and the rulebook does not know them
+);
+
+-- Since when what people and providers say may lie where the rulebook does not see it: nobody has said for 3 seconds that
+-- webhooks are taken, a process has some on its disk, or one has fallen silent. A process that is silent for more than a minute
+-- holds no decision any longer (for a quarter of an hour, if it had a spool): it is gone. Null: everything is known.
+create function deaf_since() returns timestamptz language sql stable parallel safe as $$
+  select least(
+    (select seen_at from receiving where seen_at > '-infinity' and seen_at < clock_timestamp() - interval '3 s'),
+    (select min(told_at) from receiver
+      where spooling and told_at > clock_timestamp() - interval '15 min'
+         or told_at between clock_timestamp() - interval '1 min' and clock_timestamp() - interval '3 s'))
+$$;

@@ -105,6 +105,19 @@ create index message_by_notification on message (notification_id) where notifica
 create index message_by_channel on message (channel_id, id);
 create unique index message_by_delivery on message (delivery_id) where delivery_id is not null and outbound;
 
+-- The delivery that must be over before this message of a conversation may go: the latest earlier one to the same address on the
+-- same channel that is queued or on the wire. Null: it is its turn. The 20 that were said before it are looked at.
+create function must_follow(the_message uuid) returns uuid language sql stable parallel safe as $$
+  select d.id
+    from message m
+   cross join lateral (select e.delivery_id, e.seq, e.address_id, e.channel_id from message e
+                        where e.conversation_id = m.conversation_id and e.seq < m.seq and e.outbound
+                        order by e.seq desc limit 20) earlier
+    join delivery d on d.id = earlier.delivery_id and d.work in ('queued', 'sending')
+   where m.id = the_message and earlier.address_id = m.address_id and earlier.channel_id = m.channel_id
+   order by earlier.seq desc limit 1
+$$;
+
 -- Since when evidence that could stop this notification lies stored and unmerged: a receipt of one of its attempts, or a
 -- message of its contact that was not yet taken up. Null: nothing. Fallback and the mark of a later step wait for it.
 create function unmerged_evidence_since(the_notification uuid, the_contact bigint) returns timestamptz

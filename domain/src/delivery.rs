@@ -10,7 +10,7 @@ codes! {
         Queued = "queued",
         /// Marked: the call of a provider may be under way.
         Sending = "sending",
-        /// The calls are over.
+        /// The calls are over, unless a receipt asks for another.
         Done = "done",
         /// Never tried, with a reason.
         Skipped = "skipped",
@@ -96,7 +96,7 @@ codes! {
     pub enum WorkEvent {
         /// A worker marked it: its call goes on the wire now.
         Mark = "mark",
-        /// Its attempt ended and another is to follow.
+        /// Its attempt ended, or a receipt said later that it failed for the moment, and another is to follow.
         Requeue = "requeue",
         /// Its attempts are over, or a receipt made the queued repeat needless.
         Finish = "finish",
@@ -116,7 +116,8 @@ impl Work {
     /// |---|---|---|---|---|---|---|
     /// | QUEUED | SENDING | | DONE | SKIPPED | CANCELLED | EXPIRED |
     /// | SENDING | | QUEUED | DONE | | | |
-    /// | DONE, SKIPPED, CANCELLED, EXPIRED | | | | | | |
+    /// | DONE | | QUEUED | | | | |
+    /// | SKIPPED, CANCELLED, EXPIRED | | | | | | |
     ///
     /// What is SENDING cannot be taken back: only its outcome, or the sweep of its attempt, moves it. That is why a receipt
     /// never touches the work of a delivery that is SENDING.
@@ -128,11 +129,15 @@ impl Work {
             (Self::Queued, WorkEvent::Cancel) => Some(Self::Cancelled),
             (Self::Queued, WorkEvent::Expire) => Some(Self::Expired),
             (Self::Queued | Self::Sending, WorkEvent::Finish) => Some(Self::Done),
-            (Self::Sending, WorkEvent::Requeue) => Some(Self::Queued),
+            (Self::Sending | Self::Done, WorkEvent::Requeue) => Some(Self::Queued),
             (Self::Queued, WorkEvent::Requeue)
             | (Self::Sending, WorkEvent::Mark | WorkEvent::Skip | WorkEvent::Cancel | WorkEvent::Expire)
             | (
-                Self::Done | Self::Skipped | Self::Cancelled | Self::Expired,
+                Self::Done,
+                WorkEvent::Mark | WorkEvent::Finish | WorkEvent::Skip | WorkEvent::Cancel | WorkEvent::Expire,
+            )
+            | (
+                Self::Skipped | Self::Cancelled | Self::Expired,
                 WorkEvent::Mark
                 | WorkEvent::Requeue
                 | WorkEvent::Finish
@@ -164,6 +169,13 @@ impl Evidence {
     #[must_use]
     pub fn forbids_repeat(self) -> bool {
         self >= Self::Sent
+    }
+
+    /// The same where a receipt may have said since that the attempts so far failed for the moment (`refuted`): then SENT, which
+    /// speaks of those attempts, forbids nothing any more.
+    #[must_use]
+    pub fn forbids_repeat_after(self, refuted: bool) -> bool {
+        self.forbids_repeat() && !(refuted && self == Self::Sent)
     }
 
     /// Whether an attempt was SENT or is UNKNOWN, so that the step's wait runs.
@@ -210,7 +222,7 @@ mod tests {
         let table = [
             [Some(Sending), None, Some(Done), Some(Skipped), Some(Cancelled), Some(Expired)],
             [None, Some(Queued), Some(Done), None, None, None],
-            closed,
+            [None, Some(Queued), None, None, None, None],
             closed,
             closed,
             closed,

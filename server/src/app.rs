@@ -285,13 +285,13 @@ impl Process<'_> {
         while !spool.is_empty() && Instant::now() < end {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        if let Err(error) = receiving::pass(context).await {
+        if let Err(error) = receiving::pass(context, spool.identity(), !spool.is_empty()).await {
             tracing::warn!(error = format!("{error:#}"), "it is not known yet how long nothing was received");
         }
         let waiting = spool.clone();
         // Ends with the intake: a process that takes no more webhooks must not say that it receives.
         self.spawn("receiving", &self.stages.intake, |stop| {
-            receiving::run(context.clone(), move || waiting.is_empty(), stop)
+            receiving::run(context.clone(), waiting.identity(), move || !waiting.is_empty(), stop)
         });
     }
 

@@ -1,7 +1,8 @@
 //! What the outcome of one attempt does to its delivery: what is known now, whether it is tried again, what the step learns.
 //!
 //! No attempt is repeated while evidence of SENT or more is known, and none without a reason: a refusal for the moment, a call
-//! that was not made, or a recorded UNKNOWN where a second copy is harmless or asked for.
+//! that was not made, a receipt that says that it failed for the moment (which is all that makes SENT forbid no repeat), or a
+//! recorded UNKNOWN where a second copy is harmless or asked for.
 
 use super::{
     policy::{OnFailure, Step, Success},
@@ -43,6 +44,8 @@ pub struct OutcomeFacts {
     pub attempts: u32,
     /// Of these, those that count: temporary refusals and unknown outcomes.
     pub failures: u32,
+    /// The last attempt of which a receipt said that it failed for the moment, counted from 1; 0: none. It may be this one.
+    pub refuted: u32,
     /// The answer of [`super::wanted_later`].
     pub wanted: Result<(), NotWanted>,
     /// What the connector can do after an unknown outcome.
@@ -87,6 +90,7 @@ pub fn after_outcome(step: &Step, facts: &OutcomeFacts) -> OutcomeDecision {
         return late_outcome(step, facts);
     }
     match facts.outcome {
+        Outcome::Accepted | Outcome::Unknown if facts.refuted > facts.attempts => failed_since(step, facts),
         Outcome::Accepted => learn(step, facts, Evidence::Sent, Work::Done),
         Outcome::Refused => refused(step, facts, facts.refusal.unwrap_or(FailureClass::Permanent)),
         Outcome::NotSent if facts.free_attempts() < MAX_FREE_ATTEMPTS => {
@@ -118,6 +122,11 @@ pub fn after_lost_lease(step: &Step, facts: &OutcomeFacts, lost: u32) -> Outcome
 impl OutcomeFacts {
     fn free_attempts(&self) -> u32 {
         self.attempts.saturating_sub(self.failures)
+    }
+
+    /// Whether `evidence` forbids a repeat: not where every attempt before this one is known to have failed for the moment.
+    fn forbids(&self, evidence: Evidence) -> bool {
+        evidence.forbids_repeat_after(self.refuted > 0 && self.refuted >= self.attempts)
     }
 
     /// The back-off after `before` failures and this one, or the provider's own wish if that is longer.
@@ -156,6 +165,19 @@ fn learn(step: &Step, facts: &OutcomeFacts, new: Evidence, work: Work) -> Outcom
     }
 }
 
+/// The call was taken, or may have been, and a receipt that outran its outcome said that it failed for the moment.
+fn failed_since(step: &Step, facts: &OutcomeFacts) -> OutcomeDecision {
+    let new = if facts.outcome == Outcome::Accepted { Evidence::Sent } else { Evidence::Unknown };
+    let known = OutcomeDecision { counts: true, ..learn(step, facts, new, Work::Done) };
+    match facts.wanted {
+        Ok(()) if known.evidence <= Evidence::Sent && facts.failures + 1 < step.attempts => {
+            let pause = facts.pause(step.every, facts.failures);
+            OutcomeDecision { work: Work::Queued, requeue_after: Some(pause), ..known }
+        }
+        Ok(()) | Err(_) => known,
+    }
+}
+
 fn refused(step: &Step, facts: &OutcomeFacts, class: FailureClass) -> OutcomeDecision {
     match class {
         FailureClass::Throttled if facts.free_attempts() < MAX_FREE_ATTEMPTS => {
@@ -178,10 +200,10 @@ fn refused(step: &Step, facts: &OutcomeFacts, class: FailureClass) -> OutcomeDec
 
 /// The call was made and its end is not known: that starts the wait, as SENT would.
 fn unknown(step: &Step, facts: &OutcomeFacts) -> OutcomeDecision {
-    let ask = facts.after_unknown == AfterUnknown::Ask && !facts.evidence.forbids_repeat();
+    let ask = facts.after_unknown == AfterUnknown::Ask && !facts.forbids(facts.evidence);
     let known = OutcomeDecision { counts: true, ask, ..learn(step, facts, Evidence::Unknown, Work::Done) };
     let may_repeat = facts.after_unknown.repeats_safely() || facts.at_least_once;
-    if may_repeat && facts.failures + 1 < step.attempts && facts.wanted.is_ok() && !known.evidence.forbids_repeat() {
+    if may_repeat && facts.failures + 1 < step.attempts && facts.wanted.is_ok() && !facts.forbids(known.evidence) {
         let pause = facts.pause(step.every, facts.failures);
         let settled = match facts.after_unknown {
             AfterUnknown::Ask | AfterUnknown::Echo => pause.max(SETTLING),
@@ -194,7 +216,7 @@ fn unknown(step: &Step, facts: &OutcomeFacts) -> OutcomeDecision {
 
 /// Queues the delivery again if it is wanted and nothing is known that forbids it; else its work ends here.
 fn again_or_end(step: &Step, facts: &OutcomeFacts, pause: TimeDelta) -> OutcomeDecision {
-    if facts.evidence.forbids_repeat() {
+    if facts.forbids(facts.evidence) {
         return learn(step, facts, facts.evidence, Work::Done);
     }
     match facts.wanted {
@@ -211,7 +233,7 @@ fn again_or_end(step: &Step, facts: &OutcomeFacts, pause: TimeDelta) -> OutcomeD
 
 /// The delivery failed for good, unless another attempt of it was taken: refusing a copy does not undo the original.
 fn fail(step: &Step, facts: &OutcomeFacts, class: FailureClass) -> OutcomeDecision {
-    if facts.evidence.forbids_repeat() {
+    if facts.forbids(facts.evidence) {
         return learn(step, facts, facts.evidence, Work::Done);
     }
     let at_once = class == FailureClass::Technical || step.on_failure == OnFailure::Now;
@@ -246,7 +268,7 @@ fn late_outcome(step: &Step, facts: &OutcomeFacts) -> OutcomeDecision {
 
 /// Evidence that did not come with the open attempt: it takes a queued repeat back and leaves one under way alone.
 fn late_evidence(step: &Step, facts: &OutcomeFacts, new: Evidence) -> OutcomeDecision {
-    let takes_back = facts.work == Work::Queued && facts.evidence.merge(new).forbids_repeat();
+    let takes_back = facts.work == Work::Queued && facts.forbids(facts.evidence.merge(new));
     let work = if takes_back { facts.work.after(WorkEvent::Finish).unwrap_or(facts.work) } else { facts.work };
     learn(step, facts, new, work)
 }

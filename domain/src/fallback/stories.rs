@@ -140,6 +140,7 @@ impl Play {
                 evidence: delivery.facts.evidence,
                 attempts: delivery.attempts,
                 failures: delivery.failures,
+                refuted: 0,
                 wanted,
                 after_unknown: self.after_unknown,
                 at_least_once: self.policy.at_least_once,
@@ -188,17 +189,23 @@ impl Play {
     fn receive(&mut self, when: DateTime<Utc>) {
         let position = self.coming.iter().position(|c| c.0 == when).unwrap();
         let (_, index, says) = self.coming.remove(position);
-        let facts = self.sent[index].facts;
+        let (facts, wanted) = (self.sent[index].facts, self.wanted(index));
+        let (attempts, failures) = (self.sent[index].attempts, self.sent[index].failures);
         let got = after_receipt(
             &self.policy.steps[facts.step],
             &ReceiptFacts {
                 says,
                 failure: None,
-                of_last_attempt: true,
+                attempt: attempts,
+                attempts,
+                failures,
+                refuted: 0,
                 work: facts.work,
                 evidence: facts.evidence,
                 started: facts.started.is_some(),
                 left: facts.step != self.step || self.state.is_finished(),
+                wanted,
+                jitter: 0.5,
             },
         );
         assert!(got.evidence >= facts.evidence);

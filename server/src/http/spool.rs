@@ -6,7 +6,7 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Write},
+    io::{self, Read, Seek, Write},
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
@@ -19,6 +19,7 @@ use chrono::{DateTime, Utc};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
+use uuid::Uuid;
 
 use crate::{channels::WebhookRequest, telemetry};
 
@@ -73,6 +74,7 @@ pub struct Spool {
 #[derive(Debug)]
 struct Inner {
     dir: PathBuf,
+    identity: Uuid,
     max_bytes: u64,
     book: Mutex<Book>,
     waiting: AtomicUsize,
@@ -95,14 +97,21 @@ impl Spool {
     /// [`Error::InUse`] and [`Error::Disk`].
     pub fn open(dir: &Path, max_bytes: u64) -> Result<Self, Error> {
         let disk = |error| Error::Disk(dir.to_owned(), error);
-        let (mut book, mut waiting, mut lock) = (Book::default(), 0, None);
+        let (mut book, mut waiting, mut lock, mut identity) = (Book::default(), 0, None, Uuid::new_v4());
         if max_bytes > 0 {
             fs::create_dir_all(dir).map_err(disk)?;
-            let file = File::create(dir.join("lock")).map_err(disk)?;
+            let mut file = File::options()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(dir.join("lock"))
+                .map_err(disk)?;
             file.try_lock().map_err(|error| match error {
                 fs::TryLockError::WouldBlock => Error::InUse(dir.to_owned()),
                 fs::TryLockError::Error(error) => disk(error),
             })?;
+            identity = read_or_make(&mut file).map_err(disk)?;
             lock = Some(file);
             for (path, size) in files(dir).map_err(disk)? {
                 match ending(&path) {
@@ -124,8 +133,14 @@ impl Spool {
         }
         telemetry::spooled(waiting);
         let (book, waiting) = (Mutex::new(book), AtomicUsize::new(waiting));
-        let inner = Inner { dir: dir.to_owned(), max_bytes, book, waiting, filled, _lock: lock };
+        let inner = Inner { dir: dir.to_owned(), identity, max_bytes, book, waiting, filled, _lock: lock };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// What this folder is known by, also over restarts; where there is no folder, for as long as the process runs.
+    #[must_use]
+    pub fn identity(&self) -> Uuid {
+        self.inner.identity
     }
 
     /// Whether nothing waits.
@@ -236,6 +251,21 @@ impl Spool {
     }
 }
 
+/// The identity that stands in the lock file; a new one is written where there is none.
+fn read_or_make(file: &mut File) -> io::Result<Uuid> {
+    let mut text = String::new();
+    file.read_to_string(&mut text)?;
+    if let Ok(identity) = text.trim().parse() {
+        return Ok(identity);
+    }
+    let identity = Uuid::new_v4();
+    file.set_len(0)?;
+    file.rewind()?;
+    file.write_all(identity.to_string().as_bytes())?;
+    file.sync_all()?;
+    Ok(identity)
+}
+
 /// How many webhooks wait in a folder, and how many were set aside; without opening it.
 ///
 /// # Errors
@@ -336,9 +366,11 @@ mod tests {
         for body in ["first\nwith lines", "", "third"] {
             spool.keep(spooled(body)).await.unwrap();
         }
+        let identity = spool.identity();
         drop(spool);
         std::fs::write(dir.path().join("00000000000000000009.part"), "half").unwrap();
         let spool = Spool::open(dir.path(), 10_000).unwrap();
+        assert_eq!(spool.identity(), identity);
         assert_eq!(spool.waiting(), 3);
         for body in ["first\nwith lines", "", "third"] {
             let (path, found) = spool.oldest().await.unwrap().expect("one waits");

@@ -48,15 +48,17 @@ pub async fn decide_about(
         return Ok(0);
     }
     let ids: Vec<Uuid> = locked.iter().map(|n| n.id).collect();
-    let now = context.clock.now();
     let deliveries = deciding::deliveries(conn, &ids).await?;
     let unmerged = deciding::unmerged_for(conn, &ids).await?;
-    let clocks = deciding::clocks(conn, &ids, now).await?;
     let contacts: Vec<i64> = locked.iter().map(|n| n.contact_id).collect();
     let snapshot = context.directory.snapshot(&context.side).await?;
+    let page = Page::load(context, snapshot, conn, &contacts).await?;
+    // One time for all that a decision writes: who is listed is not listed after the end of their notification.
+    let now = page.now();
+    let clocks = deciding::clocks(conn, &ids, now).await?;
     let mut batch = Batch {
         context,
-        page: Page::load(context, snapshot, conn, &contacts).await?,
+        page,
         now,
         moves: Vec::new(),
         timers: Vec::new(),

@@ -16,7 +16,11 @@ use domain::{
 };
 use uuid::Uuid;
 
-use super::{Context, Result, consents, notifications, outgoing};
+use super::{
+    Context, Result,
+    consents::{self, Said},
+    notifications, outgoing,
+};
 use crate::{
     channels::{InboundFact, ProviderOpt},
     storage::{
@@ -138,7 +142,7 @@ impl Taking<'_> {
         };
         let message_id = self.append(conn, conversation, answered.as_ref()).await?;
         if let Some(intent) = intent {
-            self.obey(conn, intent, conversation).await?;
+            self.obey(conn, intent, conversation, answered.as_ref()).await?;
         }
         if let Some(row) = answered.filter(|_| means_something) {
             self.answer(conn, &row, intent, message_id).await?;
@@ -228,8 +232,23 @@ impl Taking<'_> {
     }
 
     /// Changes consent as the word says, and confirms it where the provider has not done so itself.
-    async fn obey(&self, conn: &mut Conn, intent: Intent, conversation: Uuid) -> Result<()> {
-        consents::said(conn, self.address_id, self.channel_type, intent, "WORD", self.now).await?;
+    async fn obey(
+        &self,
+        conn: &mut Conn,
+        intent: Intent,
+        conversation: Uuid,
+        answered: Option<&CandidateRow>,
+    ) -> Result<()> {
+        if let Some(change) = domain::consent::change(intent, self.channel_type) {
+            let said = Said {
+                address_id: self.address_id,
+                channel_type: self.channel_type,
+                purpose: &change.purpose,
+                opted_in: !change.opted_out,
+                source: "WORD",
+            };
+            consents::record(conn, &said, answered.map(|row| row.notification_id), self.now).await?;
+        }
         if self.fact.provider_opt.is_some() {
             return Ok(());
         }

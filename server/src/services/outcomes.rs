@@ -6,7 +6,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use domain::{
     delivery::{AfterUnknown, Evidence, FailureClass, Outcome, Work},
     fallback::{
-        OutcomeDecision, OutcomeFacts, Step, Target, WantedFacts, after_outcome, outcome::SETTLING, wanted_later,
+        NotWanted, OutcomeDecision, OutcomeFacts, Step, Target, WantedFacts, after_outcome, outcome::SETTLING,
+        wanted_later,
     },
 };
 use uuid::Uuid;
@@ -57,6 +58,12 @@ pub async fn store(context: &Context, ended: &[Ended]) -> Result<Vec<Stored>> {
     let now = context.clock.now();
     let mut tx = context.db.begin().await?;
     let mut ids: Vec<Uuid> = ended.iter().map(|e| e.delivery_id).collect();
+    let opting_out = ended.iter().filter(|e| matches!(read(&e.sent).1, Some(FailureClass::OptOut)));
+    let opting_out: Vec<Uuid> = opting_out.map(|e| e.delivery_id).collect();
+    let beside = beside(context, &mut tx, &opting_out).await?;
+    // Notifications before deliveries, as everyone locks.
+    consents::lock(&mut tx, &beside, None).await?;
+    ids.extend(beside.iter().map(|(_, delivery)| *delivery));
     ids.sort_unstable();
     let open: HashMap<Uuid, OpenDelivery> =
         outcomes::lock(&mut tx, &ids).await?.into_iter().map(|d| (d.id, d)).collect();
@@ -85,7 +92,7 @@ pub async fn store(context: &Context, ended: &[Ended]) -> Result<Vec<Stored>> {
         context.wake.signal(Topic::Receipts);
     }
     let due_now = rows.iter().any(|r| r.due_now);
-    effects.apply(context, &mut tx, now).await?;
+    effects.apply(context, &mut tx, &beside, now).await?;
     tx.commit().await.map_err(crate::storage::Error::from)?;
     if due_now || rows.iter().any(|r| r.wait_until.is_some() || r.ask_at.is_some()) {
         context.wake.signal(Topic::Fallback);
@@ -118,17 +125,6 @@ fn decide(
     now: DateTime<Utc>,
 ) -> OutcomeDecision {
     let (outcome, refusal, retry_after) = read(&end.sent);
-    let wanted = delivery.notification.as_ref().map_or(Ok(()), |n| {
-        wanted_later(&WantedFacts {
-            state: n.state,
-            current_step: usize::try_from(n.step).unwrap_or_default(),
-            delivery_step: usize::try_from(delivery.step).unwrap_or_default(),
-            paused: false,
-            opted_out: false, // an opt-out ends the notification in its own transaction
-            valid_until: delivery.valid_until,
-            now,
-        })
-    });
     after_outcome(
         step,
         &OutcomeFacts {
@@ -140,13 +136,29 @@ fn decide(
             evidence: delivery.evidence,
             attempts: u32::try_from(delivery.attempts - 1).unwrap_or_default(),
             failures: u32::try_from(delivery.failures).unwrap_or_default(),
-            wanted,
+            refuted: u32::try_from(delivery.refuted).unwrap_or_default(),
+            wanted: wanted(delivery, now),
             after_unknown: end.after_unknown,
             at_least_once,
             started: delivery.started,
             jitter: rand::random(),
         },
     )
+}
+
+/// Whether a repeat of a delivery is wanted.
+pub(super) fn wanted(delivery: &OpenDelivery, now: DateTime<Utc>) -> std::result::Result<(), NotWanted> {
+    delivery.notification.as_ref().map_or(Ok(()), |n| {
+        wanted_later(&WantedFacts {
+            state: n.state,
+            current_step: usize::try_from(n.step).unwrap_or_default(),
+            delivery_step: usize::try_from(delivery.step).unwrap_or_default(),
+            paused: false,
+            opted_out: false, // the mark asks consent itself
+            valid_until: delivery.valid_until,
+            now,
+        })
+    })
 }
 
 fn read(sent: &Sent) -> (Outcome, Option<FailureClass>, Option<TimeDelta>) {
@@ -191,6 +203,22 @@ fn row(end: &Ended, decided: Option<(&OutcomeDecision, &Step)>, now: DateTime<Ut
     }
 }
 
+/// What else is queued to the addresses of these deliveries, whose people opted out: (notification, delivery). Asked before
+/// anything is locked, since the notifications have to be locked first.
+///
+/// # Errors
+/// What storage says.
+pub async fn beside(context: &Context, conn: &mut Conn, opting_out: &[Uuid]) -> Result<Vec<(Uuid, Uuid)>> {
+    if opting_out.is_empty() {
+        return Ok(Vec::new());
+    }
+    let snapshot = context.directory.snapshot(&context.side).await?;
+    let addresses = outcomes::addresses(conn, opting_out).await?;
+    let of_type = |(address, channel): (i64, i32)| Some((address, snapshot.channel(channel)?.channel_type()));
+    let addresses: Vec<_> = addresses.into_iter().filter_map(of_type).collect();
+    consents::queued_beside(conn, &addresses).await
+}
+
 /// What outcomes and receipts do beyond their delivery.
 #[derive(Debug, Default)]
 pub struct Effects {
@@ -211,16 +239,21 @@ impl Effects {
         self.parked.extend(channel_id.filter(|_| park));
     }
 
-    /// Records opt-outs and parks channels, in the caller's transaction.
+    /// Records opt-outs and parks channels, in the caller's transaction. `beside` is what [`beside`] said, locked since.
     ///
     /// # Errors
     /// What storage says.
-    pub async fn apply(&self, context: &Context, conn: &mut Conn, now: DateTime<Utc>) -> Result<()> {
+    pub async fn apply(
+        &self,
+        context: &Context,
+        conn: &mut Conn,
+        beside: &[(Uuid, Uuid)],
+        now: DateTime<Utc>,
+    ) -> Result<()> {
         let snapshot = context.directory.snapshot(&context.side).await?;
-        for (address, channel) in &self.opt_outs {
-            let Some(channel) = snapshot.channel(*channel) else { continue };
-            consents::provider_opted_out(conn, *address, channel.channel_type(), now).await?;
-        }
+        let of_type = |(address, channel): &(i64, i32)| Some((*address, snapshot.channel(*channel)?.channel_type()));
+        let opted_out: Vec<_> = self.opt_outs.iter().filter_map(of_type).collect();
+        consents::providers_say_opted_out(conn, &opted_out, beside, now).await?;
         for channel in &self.parked {
             // A channel with another provider goes on over that one: only the breaker of the refusing provider opens.
             if snapshot.channel(*channel).is_some_and(|c| c.providers.len() <= 1) {

@@ -3,24 +3,24 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use domain::{
     delivery::{Evidence, FailureClass, Work},
-    fallback::{ReceiptFacts, Step, after_receipt},
+    fallback::{ReceiptDecision, ReceiptFacts, Step, after_receipt},
 };
 use uuid::Uuid;
 
 use super::{
-    Context, Result,
+    Context, Result, consents,
     deciding::{Cause, decide_about},
-    outcomes::{Effects, step_of},
+    outcomes::{Effects, beside, step_of, wanted},
 };
 use crate::{
     storage::{
         self, Conn, deciding,
         outcomes::{self, OpenDelivery},
         planning::{self, TimerRow},
-        receipts::{self, Kept, Lift, Taken},
+        receipts::{self, Kept, Lift, Requeue, Taken},
     },
     wake::Topic,
 };
@@ -41,8 +41,12 @@ pub async fn merge(context: &Context) -> Result<bool> {
         return Ok(more);
     }
     // Lock in the order of everyone: notifications first, then deliveries.
-    let of = notifications_of(&mut tx, &taken).await?;
-    let mut ids: Vec<Uuid> = taken.iter().map(|t| t.delivery_id).collect();
+    let opt_out = FailureClass::OptOut.as_str();
+    let opting_out = taken.iter().filter(|t| t.failure_class.as_deref() == Some(opt_out));
+    let opting_out: Vec<Uuid> = opting_out.map(|t| t.delivery_id).collect();
+    let beside = beside(context, &mut tx, &opting_out).await?;
+    let of = notifications_of(&mut tx, &taken, &beside).await?;
+    let mut ids: Vec<Uuid> = taken.iter().map(|t| t.delivery_id).chain(beside.iter().map(|b| b.1)).collect();
     ids.sort_unstable();
     ids.dedup();
     let mut open: HashMap<Uuid, OpenDelivery> =
@@ -52,11 +56,17 @@ pub async fn merge(context: &Context) -> Result<bool> {
     for receipt in &taken {
         let Some(delivery) = open.get_mut(&receipt.delivery_id) else { continue };
         let (step, _) = step_of(context, &mut tx, delivery).await?;
-        kept.push(Kept { taken: receipt, late: merged.one(delivery, receipt, &step, of.get(&delivery.id)) });
+        kept.push(Kept { taken: receipt, late: merged.one(delivery, receipt, &step, of.get(&delivery.id), now) });
     }
     receipts::lift(&mut tx, &merged.lifts.into_values().collect::<Vec<_>>(), now).await?;
+    if !merged.refuted.is_empty() {
+        receipts::refute(&mut tx, &merged.refuted).await?;
+    }
+    if !merged.again.is_empty() {
+        receipts::requeue(&mut tx, &merged.again.into_values().collect::<Vec<_>>()).await?;
+    }
     receipts::keep(&mut tx, &kept).await?;
-    merged.effects.apply(context, &mut tx, now).await?;
+    merged.effects.apply(context, &mut tx, &beside, now).await?;
     arm(&mut tx, context, &merged.waits).await?;
     if !merged.decide.is_empty() {
         decide_about(context, &mut tx, &merged.decide, false).await?;
@@ -70,13 +80,10 @@ pub async fn merge(context: &Context) -> Result<bool> {
 }
 
 /// Locks the notifications of these deliveries and says which delivery belongs to which.
-async fn notifications_of(conn: &mut Conn, taken: &[Taken]) -> Result<HashMap<Uuid, Uuid>> {
+async fn notifications_of(conn: &mut Conn, taken: &[Taken], beside: &[(Uuid, Uuid)]) -> Result<HashMap<Uuid, Uuid>> {
     let deliveries: Vec<Uuid> = taken.iter().map(|t| t.delivery_id).collect();
     let of = deciding::notifications_of(conn, &deliveries).await?;
-    let mut ids: Vec<Uuid> = of.values().copied().collect();
-    ids.sort_unstable();
-    ids.dedup();
-    deciding::lock(conn, &ids, false).await?;
+    consents::lock(conn, beside, of.values().copied()).await?;
     Ok(of)
 }
 
@@ -84,6 +91,8 @@ async fn notifications_of(conn: &mut Conn, taken: &[Taken]) -> Result<HashMap<Uu
 #[derive(Debug, Default)]
 struct Merged {
     lifts: BTreeMap<Uuid, Lift>,
+    refuted: Vec<Uuid>,
+    again: BTreeMap<Uuid, Requeue>,
     decide: HashMap<Uuid, Cause>,
     waits: HashMap<Uuid, (Uuid, TimeDelta, i32)>,
     effects: Effects,
@@ -91,20 +100,16 @@ struct Merged {
 
 impl Merged {
     /// Merges one receipt into what is known of its delivery. Says whether it came late.
-    fn one(&mut self, delivery: &mut OpenDelivery, receipt: &Taken, step: &Step, notification: Option<&Uuid>) -> bool {
-        let left = delivery.notification.as_ref().is_some_and(|n| n.state.is_finished() || n.step != delivery.step);
-        let decision = after_receipt(
-            step,
-            &ReceiptFacts {
-                says: receipt.evidence,
-                failure: receipt.failure_class.as_deref().and_then(|c| c.parse::<FailureClass>().ok()),
-                of_last_attempt: receipt.attempt == delivery.attempts,
-                work: delivery.work,
-                evidence: delivery.evidence,
-                started: delivery.started,
-                left,
-            },
-        );
+    fn one(
+        &mut self,
+        delivery: &mut OpenDelivery,
+        receipt: &Taken,
+        step: &Step,
+        notification: Option<&Uuid>,
+        now: DateTime<Utc>,
+    ) -> bool {
+        let decision = after_receipt(step, &facts(delivery, receipt, now));
+        self.repeat(delivery, &decision);
         let takes_back = delivery.work == Work::Queued && decision.work != Work::Queued;
         if decision.lifted || takes_back {
             let failed = decision.evidence == Evidence::Failed;
@@ -132,6 +137,44 @@ impl Merged {
         delivery.work = decision.work;
         delivery.started |= decision.arm_wait;
         decision.late
+    }
+
+    /// Notes what a failure for the moment asks for. A later receipt of the same batch may end what an earlier one queued.
+    fn repeat(&mut self, delivery: &mut OpenDelivery, decision: &ReceiptDecision) {
+        if decision.refuted {
+            delivery.refuted = delivery.attempts;
+            delivery.failures += i16::from(decision.counts);
+        }
+        match decision.requeue_after {
+            Some(after) => {
+                let delay_secs = after.to_std().unwrap_or_default().as_secs_f64();
+                let again = Requeue { delivery_id: delivery.id, delay_secs, counts: decision.counts };
+                self.again.insert(delivery.id, again);
+            }
+            None if decision.refuted => self.refuted.push(delivery.id),
+            None if decision.work != Work::Queued => {
+                self.again.remove(&delivery.id);
+            }
+            None => {}
+        }
+    }
+}
+
+fn facts(delivery: &OpenDelivery, receipt: &Taken, now: DateTime<Utc>) -> ReceiptFacts {
+    let number = |n: i16| u32::try_from(n).unwrap_or_default();
+    ReceiptFacts {
+        says: receipt.evidence,
+        failure: receipt.failure_class.as_deref().and_then(|c| c.parse::<FailureClass>().ok()),
+        attempt: number(receipt.attempt),
+        attempts: number(delivery.attempts),
+        failures: number(delivery.failures),
+        refuted: number(delivery.refuted),
+        work: delivery.work,
+        evidence: delivery.evidence,
+        started: delivery.started,
+        left: delivery.notification.as_ref().is_some_and(|n| n.state.is_finished() || n.step != delivery.step),
+        wanted: wanted(delivery, now),
+        jitter: rand::random(),
     }
 }
 

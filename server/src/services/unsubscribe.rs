@@ -10,8 +10,12 @@ use domain::channel::ChannelType;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use super::{Context, Result};
-use crate::storage::{self, inbound};
+use super::{
+    Context, Error, Result,
+    consents::{self, Said},
+    work::Work,
+};
+use crate::{storage, wake::Topic};
 
 /// The length of a key, in bytes.
 pub const KEY_BYTES: usize = 32;
@@ -103,20 +107,30 @@ pub fn url(context: &Context, address_id: i64, channel_type: ChannelType, purpos
     (!base.is_empty()).then(|| format!("{base}/unsubscribe/{token}"))
 }
 
-/// Ends a subscription: the address is not written to any more on this channel type for this purpose. Asked twice, it is
-/// ended once.
+/// Ends a subscription: the address is not written to any more on this channel type for this purpose, and what is queued to it
+/// is taken back, as after a STOP word. Asked twice, it is ended once.
 ///
 /// # Errors
 /// What storage says.
 pub async fn end(context: &Context, subscription: &Subscription) -> Result<()> {
-    let mut conn = context.lists.conn().await?;
-    let Subscription { address_id, channel_type, purpose } = subscription;
-    let (name, now) = (channel_type.as_str(), context.clock.now());
-    match inbound::set_consent(&mut conn, *address_id, name, purpose, false, "UNSUBSCRIBE_LINK", now).await {
+    let mut work = Work::begin(context).await?;
+    let (Subscription { address_id, channel_type, purpose }, now) = (subscription, work.now());
+    let said = Said {
+        address_id: *address_id,
+        channel_type: *channel_type,
+        purpose,
+        opted_in: false,
+        source: "UNSUBSCRIBE_LINK",
+    };
+    match consents::record(work.conn(), &said, None, now).await {
         // The address was deleted since: nobody is left to be written to.
-        Err(storage::Error::Refused { .. }) => Ok(()),
-        done => Ok(done?),
+        Err(Error::Storage(storage::Error::Refused { .. })) => return Ok(()),
+        done => done?,
     }
+    for topic in [Topic::Fallback, Topic::Events] {
+        work.wake(topic);
+    }
+    work.commit(context).await
 }
 
 /// The key's eight bytes, the channel type, a space, the purpose.

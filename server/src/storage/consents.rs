@@ -152,7 +152,7 @@ pub async fn list(
 }
 
 /// What is queued against a refusal: (notification, delivery), in the order of the notifications. A refusal of all purposes
-/// leaves the purpose `service` alone.
+/// leaves the purpose `service` alone. Asked before anything is locked, and before the refusal is recorded.
 ///
 /// # Errors
 /// What storage says.
@@ -165,18 +165,60 @@ pub async fn queued_against(conn: &mut Conn, refusals: &[&NewConsent]) -> Result
         r#"select distinct n.id as "notification_id!", d.id as "id!"
              from unnest($1::text[], $2::text[], $3::text[], $4::text[]) as x(kind, value, channel_type, purpose)
              join address a on a.kind = x.kind::address_kind and a.value = x.value
-             join consent s on s.address_id = a.id and s.channel_type = x.channel_type and s.purpose = x.purpose
-                           and not s.opted_in
              join delivery d on d.address_id = a.id
              join notification n on n.id = d.notification_id
              join channel c on c.id = d.channel_id
             where d.work = 'queued' and c.channel_type = x.channel_type
-              and (n.purpose = x.purpose or (x.purpose = '*' and n.purpose <> 'service'))
+              and consent_covers(x.purpose, n.purpose)
             order by 1, 2"#,
         &kinds as &[&str],
         &values as &[&str],
         &types as &[&str],
         &purposes as &[&str]
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|r| (r.notification_id, r.id)).collect())
+}
+
+/// What is queued to addresses on channel types, whatever was consented to: (notification, delivery), in the order of the
+/// notifications. Asked before anything is locked.
+///
+/// # Errors
+/// What storage says.
+pub async fn queued_to(conn: &mut Conn, addresses: &[(i64, ChannelType)]) -> Result<Vec<(Uuid, Uuid)>> {
+    let ids: Vec<i64> = addresses.iter().map(|a| a.0).collect();
+    let types: Vec<&str> = addresses.iter().map(|a| a.1.as_str()).collect();
+    let rows = sqlx::query!(
+        r#"select distinct n.id as "notification_id!", d.id as "id!"
+             from unnest($1::bigint[], $2::text[]) as x(address_id, channel_type)
+             join delivery d on d.address_id = x.address_id
+             join notification n on n.id = d.notification_id
+             join channel c on c.id = d.channel_id and c.channel_type = x.channel_type
+            where d.work = 'queued' order by 1, 2"#,
+        &ids,
+        &types as &[&str]
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|r| (r.notification_id, r.id)).collect())
+}
+
+/// Those of these deliveries that are queued and that the stored consent refuses: (notification, delivery), in the order of
+/// the notifications.
+///
+/// # Errors
+/// What storage says.
+pub async fn refused_among(conn: &mut Conn, deliveries: &[Uuid]) -> Result<Vec<(Uuid, Uuid)>> {
+    let rows = sqlx::query!(
+        r#"select n.id as "notification_id!", d.id as "id!"
+             from delivery d join notification n on n.id = d.notification_id join channel c on c.id = d.channel_id
+            where d.id = any($1) and d.work = 'queued'
+              and exists (select from consent s
+                           where s.address_id = d.address_id and s.channel_type = c.channel_type and not s.opted_in
+                             and consent_covers(s.purpose, n.purpose))
+            order by 1, 2"#,
+        deliveries
     )
     .fetch_all(conn)
     .await?;

@@ -203,7 +203,8 @@ pub async fn due_timers(conn: &mut Conn, kind: &str, now: DateTime<Utc>, limit: 
     Ok(rows)
 }
 
-/// When the next timer of running groups is due, in business time.
+/// When the next timer of running groups is due, in business time; none while nothing may be decided, because what people and
+/// providers say may be hidden.
 ///
 /// # Errors
 /// What storage says.
@@ -212,7 +213,7 @@ pub async fn next_due(conn: &mut Conn) -> Result<Option<DateTime<Utc>>> {
         r#"select min(greatest(x.due_at + g.clock_shift, g.quiet_until))
              from send_group g cross join lateral (
                   select t.due_at from timer t where t.send_group_id = g.id order by t.due_at limit 1) x
-            where g.running"#
+            where g.running and deaf_since() is null"#
     )
     .fetch_one(conn)
     .await?;

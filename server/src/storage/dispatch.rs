@@ -73,7 +73,7 @@ pub async fn claim(conn: &mut Conn, chunk: i64, token: Uuid, lease_secs: f64) ->
              left join contact k on k.id = n.contact_id
              left join message m on m.id = d.message_id
              left join service_window w on w.address_id = d.address_id and w.channel_id = d.channel_id
-            where d.work = 'queued'"#,
+            where d.work = 'queued' and (d.chunk_id is null or d.chunk_id = $1)"#,
         chunk,
         token,
         lease_secs
@@ -106,7 +106,8 @@ pub async fn claim(conn: &mut Conn, chunk: i64, token: Uuid, lease_secs: f64) ->
 }
 
 /// Marks the deliveries whose call starts now: work SENDING, token, attempt number, lease. Comes back with those that may go;
-/// what is missing is not wanted any more, belongs to a paused group, or waits for stored evidence to be merged.
+/// what is missing is not wanted any more, is refused by its person, belongs to a paused group, waits for stored evidence to be
+/// merged, or for an earlier message of its conversation.
 ///
 /// # Errors
 /// What storage says.
@@ -124,10 +125,16 @@ pub async fn mark(
              select d.id from delivery d
                join send_group g on g.id = d.send_group_id and g.running
                left join notification n on n.id = d.notification_id
-              where d.id = any($3) and d.work = 'queued'
+              where d.id = any($3) and d.work = 'queued' and (d.chunk_id is null or d.chunk_id = $1)
                 and exists (select from dispatch x where x.id = $1 and x.token = $2)
                 and (d.valid_until is null or d.valid_until > $6)
                 and (n.id is null or (n.state = 'waiting' and n.step = d.step))
+                and (n.id is null
+                     or (select s.address_id from consent s
+                          where s.address_id = d.address_id
+                            and s.channel_type = (select y.channel_type from send_group y where y.id = d.send_group_id)
+                            and not s.opted_in and consent_covers(s.purpose, n.purpose) limit 1) is null)
+                and (d.message_id is null or must_follow(d.message_id) is null)
                 and (d.step = 0 or n.id is null
                      or coalesce(unmerged_evidence_since(n.id, n.contact_id) < clock_timestamp() - interval '1 minute', true))
               order by d.id for update of d)
@@ -180,8 +187,10 @@ pub async fn cancel_unwanted(conn: &mut Conn, ids: &[Uuid], now: DateTime<Utc>) 
 /// What storage says.
 pub async fn finish(conn: &mut Conn, chunk: i64, token: Uuid, delay_secs: f64) -> Result<Finished> {
     let row = sqlx::query!(
-        r#"with s as (select d.id, bool_or(x.work = 'sending') as sending, bool_or(x.work = 'queued') as queued
+        r#"with s as (select d.id, bool_or(x.work = 'sending' and y.ours) as sending,
+                             bool_or(x.work = 'queued' and y.ours) as queued
                         from dispatch d cross join unnest(d.delivery_ids) i(id) join delivery x on x.id = i.id
+                       cross join lateral (select coalesce(x.chunk_id, d.id) = d.id as ours) y
                        where d.id = $1 and d.token = $2 group by d.id),
            gone as (delete from dispatch d using s where d.id = s.id and not s.sending and not s.queued returning d.id),
            back as (update dispatch d set published_at = null, token = null, lease_until = null,
@@ -201,6 +210,52 @@ pub async fn finish(conn: &mut Conn, chunk: i64, token: Uuid, delay_secs: f64) -
     } else {
         Finished::LeftToSweep
     })
+}
+
+/// Whether it is the turn of all of these messages of conversations: no earlier one is queued or on the wire.
+///
+/// # Errors
+/// What storage says.
+pub async fn their_turn(conn: &mut Conn, deliveries: &[Uuid]) -> Result<bool> {
+    let turn = sqlx::query_scalar!(
+        r#"select bool_and(message_id is not null and must_follow(message_id) is null) as "turn?"
+             from delivery where id = any($1)"#,
+        deliveries
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(turn.unwrap_or(false))
+}
+
+/// Lets the messages go at once that waited behind these, which are over. Only a hint: a message that waits looks by itself every
+/// second. One that was tried already keeps its back-off.
+///
+/// # Errors
+/// What storage says.
+pub async fn wake_followers(conn: &mut Conn, deliveries: &[Uuid]) -> Result<u64> {
+    let done = sqlx::query!(
+        r#"with next as (
+             select y.id from unnest($1::uuid[]) i(id)
+               join delivery o on o.id = i.id and o.work not in ('queued', 'sending')
+               join message m on m.id = o.message_id
+              cross join lateral (
+                   select d.chunk_id, d.attempts
+                     from (select e.delivery_id, e.seq, e.address_id, e.channel_id from message e
+                            where e.conversation_id = m.conversation_id and e.seq > m.seq and e.outbound
+                            order by e.seq limit 20) e
+                    cross join lateral (select y.chunk_id, y.attempts, y.work from delivery y
+                                         where y.id = e.delivery_id offset 0) d
+                    where e.address_id = m.address_id and e.channel_id = m.channel_id and d.work = 'queued'
+                    order by e.seq limit 1) f
+              cross join lateral (select x.id, x.published_at, x.not_before from dispatch x
+                                   where x.id = f.chunk_id limit 1 for update skip locked) y
+              where f.attempts = 0 and y.published_at is null and y.not_before > '-infinity')
+           update dispatch x set not_before = '-infinity' from next where x.id = next.id"#,
+        deliveries
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
 }
 
 /// What became of a chunk.

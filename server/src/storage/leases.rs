@@ -55,7 +55,8 @@ pub async fn lost(conn: &mut Conn, limit: i64) -> Result<(Vec<i64>, Vec<LostAtte
              from dispatch x cross join unnest(x.delivery_ids) i(id)
              cross join lateral (select * from delivery y where y.id = i.id offset 0) d
              left join notification n on n.id = d.notification_id
-            where x.id = any($1) and d.work = 'sending' and d.lease_until < clock_timestamp()"#,
+            where x.id = any($1) and d.work = 'sending' and d.lease_until < clock_timestamp()
+              and coalesce(d.chunk_id, x.id) = x.id"#,
         &chunks
     )
     .fetch_all(conn)
@@ -73,9 +74,10 @@ pub async fn sweep(conn: &mut Conn, chunks: &[i64], max_tries: i16) -> Result<Ve
         r#"with k as (select id, delivery_ids, token from dispatch
                        where id = any($1) and published_at is not null and lease_until < clock_timestamp()
                        order by id for update skip locked),
-           s as (select k.id, k.token is not null as claimed, bool_or(x.work = 'sending') as sending,
-                        coalesce(array_agg(x.id) filter (where x.work = 'queued'), '{}') as queued
-                   from k cross join unnest(k.delivery_ids) i(id) join delivery x on x.id = i.id group by k.id, k.token),
+           s as (select k.id, k.token is not null as claimed, bool_or(x.work = 'sending' and y.ours) as sending,
+                        coalesce(array_agg(x.id) filter (where x.work = 'queued' and y.ours), '{}') as queued
+                   from k cross join unnest(k.delivery_ids) i(id) join delivery x on x.id = i.id
+                  cross join lateral (select coalesce(x.chunk_id, k.id) = k.id as ours) y group by k.id, k.token),
            gone as (delete from dispatch d using s where d.id = s.id and not s.sending and cardinality(s.queued) = 0),
            back as (update dispatch d set published_at = null, token = null, lease_until = null,
                            tries = d.tries + case when s.claimed then 1 else 0 end

@@ -165,6 +165,8 @@ pub struct OpenDelivery {
     pub attempts: i16,
     /// Attempts that counted.
     pub failures: i16,
+    /// The last attempt that a receipt said failed for the moment; 0: none.
+    pub refuted: i16,
     /// Whether its wait began.
     pub started: bool,
     /// Its step.
@@ -202,7 +204,8 @@ pub async fn lock(conn: &mut Conn, ids: &[Uuid]) -> Result<Vec<OpenDelivery>> {
         .await?;
     let rows = sqlx::query!(
         r#"select d.id as "id!", d.token as "token?", d.work::text as "work!", d.evidence::text as "evidence!",
-                  d.attempts as "attempts!", d.failures as "failures!", d.first_sent_at is not null as "started!",
+                  d.attempts as "attempts!", d.failures as "failures!", d.refuted as "refuted!",
+                  d.first_sent_at is not null as "started!",
                   d.step as "step!", d.address_id as "address_id?", d.channel_id as "channel_id?",
                   d.valid_until as "valid_until?", n.state::text as "state?", n.step as "at_step?", n.plan_id as "plan_id?",
                   n.generation as "generation?"
@@ -226,6 +229,7 @@ pub async fn lock(conn: &mut Conn, ids: &[Uuid]) -> Result<Vec<OpenDelivery>> {
                 evidence: r.evidence.parse()?,
                 attempts: r.attempts,
                 failures: r.failures,
+                refuted: r.refuted,
                 started: r.started,
                 step: r.step,
                 address_id: r.address_id,
@@ -235,6 +239,21 @@ pub async fn lock(conn: &mut Conn, ids: &[Uuid]) -> Result<Vec<OpenDelivery>> {
             })
         })
         .collect()
+}
+
+/// The address and the channel of deliveries that have both.
+///
+/// # Errors
+/// What storage says.
+pub async fn addresses(conn: &mut Conn, deliveries: &[Uuid]) -> Result<Vec<(i64, i32)>> {
+    let rows = sqlx::query!(
+        r#"select address_id as "address_id!", channel_id as "channel_id!" from delivery
+            where id = any($1) and address_id is not null and channel_id is not null"#,
+        deliveries
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|r| (r.address_id, r.channel_id)).collect())
 }
 
 /// Gives up queued deliveries before any call: their channel cannot be used, or their leases were lost too often. Their step is

@@ -24,7 +24,7 @@ pub struct NewChunk {
     pub delay_secs: f64,
 }
 
-/// Queues chunks.
+/// Queues chunks. A conversation's message learns which chunk carries it, so that the message before it can wake it.
 ///
 /// # Errors
 /// What storage says.
@@ -40,11 +40,15 @@ pub async fn enqueue(conn: &mut Conn, chunks: &[NewChunk]) -> Result<()> {
         })
         .collect();
     sqlx::query!(
-        r#"insert into dispatch (channel_type, lane, send_group_id, delivery_ids, not_before)
+        r#"with k as (
+           insert into dispatch (channel_type, lane, send_group_id, delivery_ids, not_before)
            select c.channel_type, c.lane::lane, c.send_group_id, c.delivery_ids,
                   case when c.delay > 0 then clock_timestamp() + make_interval(secs => c.delay) else '-infinity' end
              from jsonb_to_recordset($1) as c(channel_type text, lane text, send_group_id bigint, delivery_ids uuid[],
-                                              delay double precision)"#,
+                                              delay double precision)
+           returning id, delivery_ids)
+           update delivery d set chunk_id = k.id from k
+            where cardinality(k.delivery_ids) = 1 and d.id = k.delivery_ids[1] and d.message_id is not null"#,
         serde_json::Value::Array(rows)
     )
     .execute(conn)

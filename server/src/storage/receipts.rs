@@ -1,5 +1,7 @@
 //! Receipts: stored raw at once, merged later in batches. What outruns our own insert is parked and tried again for a day.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use domain::delivery::Evidence;
 use uuid::Uuid;
@@ -254,6 +256,64 @@ pub async fn lift(conn: &mut Conn, lifts: &[Lift], now: DateTime<Utc>) -> Result
         &codes as &[Option<&str>],
         &back,
         now
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Notes that the last attempt of deliveries, whose call is still open here, failed for the moment.
+///
+/// # Errors
+/// What storage says.
+pub async fn refute(conn: &mut Conn, deliveries: &[Uuid]) -> Result<()> {
+    sqlx::query!("update delivery set refuted = attempts where id = any($1)", deliveries).execute(conn).await?;
+    Ok(())
+}
+
+/// A delivery that is queued again because a receipt said that it failed for the moment.
+#[derive(Debug, Clone)]
+pub struct Requeue {
+    /// The delivery, locked by the caller; its calls are over.
+    pub delivery_id: Uuid,
+    /// How long until it is tried, in seconds of machine time.
+    pub delay_secs: f64,
+    /// Whether the failure counts against the step's attempts.
+    pub counts: bool,
+}
+
+/// Queues deliveries again, each in a chunk of its own: the one it came in may be gone, or still be at work on others.
+///
+/// # Errors
+/// What storage says.
+pub async fn requeue(conn: &mut Conn, rows: &[Requeue]) -> Result<()> {
+    let ids: Vec<Uuid> = rows.iter().map(|r| r.delivery_id).collect();
+    let delays: Vec<f64> = rows.iter().map(|r| r.delay_secs).collect();
+    let counts: Vec<i16> = rows.iter().map(|r| i16::from(r.counts)).collect();
+    let chunks = sqlx::query!(
+        r#"insert into dispatch (channel_type, lane, send_group_id, delivery_ids, not_before)
+           select g.channel_type, g.lane, g.id, array[d.id], clock_timestamp() + make_interval(secs => x.delay)
+             from unnest($1::uuid[], $2::double precision[]) as x(id, delay)
+             join delivery d on d.id = x.id and d.work = 'done' join send_group g on g.id = d.send_group_id
+           returning id, delivery_ids[1] as "delivery_id!""#,
+        &ids,
+        &delays
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    let counted: HashMap<Uuid, i16> = ids.into_iter().zip(counts).collect();
+    let (mut ids, mut carriers, mut counts) = (Vec::new(), Vec::new(), Vec::new());
+    for chunk in chunks {
+        counts.push(counted.get(&chunk.delivery_id).copied().unwrap_or_default());
+        ids.push(chunk.delivery_id);
+        carriers.push(chunk.id);
+    }
+    sqlx::query!(
+        r#"update delivery d set work = 'queued', chunk_id = x.chunk, failures = d.failures + x.counts, refuted = d.attempts
+             from unnest($1::uuid[], $2::bigint[], $3::smallint[]) as x(id, chunk, counts) where d.id = x.id"#,
+        &ids,
+        &carriers,
+        &counts
     )
     .execute(conn)
     .await?;

@@ -23,7 +23,7 @@ use crate::{
     bus::{Delivered, Queue, SharedBus},
     channels::{Outbound, Sent},
     services::{
-        Context,
+        Context, consents,
         directory::Channel,
         notifications,
         outcomes::{Ended, Stored},
@@ -117,14 +117,17 @@ impl Dispatch {
     pub async fn chunk(&self, chunk: i64) -> anyhow::Result<()> {
         let token = Uuid::new_v4();
         let claimed = self.claim(chunk, token).await?;
-        let Some(first) = claimed.first() else { return Ok(()) };
+        // All of it was taken back, or the claim found nothing: what is ours to end is ended at once, not with its lease.
+        let Some(first) = claimed.first() else { return self.end(chunk, token, &[], Rest::default()).await };
+        let of_conversation = claimed.iter().filter(|c| c.notification_id.is_none());
+        let messages: Vec<Uuid> = of_conversation.map(|c| c.delivery_id).collect();
         let snapshot = self.context.directory.snapshot(&self.context.side).await?;
         let rest = match snapshot.channel(first.channel_id) {
             Some(channel) if channel.row.state == "enabled" => self.send(chunk, token, channel, claimed).await?,
             Some(channel) if channel.row.state == "parked" => self.give_up(&claimed, Reason::ChannelParked).await?,
             _ => self.give_up(&claimed, Reason::ChannelDisabled).await?,
         };
-        self.end(chunk, token, rest).await
+        self.end(chunk, token, &messages, rest).await
     }
 
     /// Claims; while Postgres is away the message is held and the claim tried again, as long as the bus's lease would last.
@@ -328,15 +331,24 @@ impl Dispatch {
         Ok(Rest::default())
     }
 
-    /// Ends the chunk or gives it back, in a statement that sees the outcomes.
-    async fn end(&self, chunk: i64, token: Uuid, mut rest: Rest) -> anyhow::Result<()> {
+    /// Ends the chunk or gives it back, in a statement that sees the outcomes. `messages` are those of conversations in it: the
+    /// next of each conversation may go now.
+    async fn end(&self, chunk: i64, token: Uuid, messages: &[Uuid], mut rest: Rest) -> anyhow::Result<()> {
+        if !rest.refused.is_empty() {
+            consents::skip_unwanted(&self.context, &rest.refused).await?;
+        }
         let mut conn = self.context.db.conn().await?;
         if !rest.refused.is_empty() {
             let now = self.context.clock.now();
             dispatch::cancel_unwanted(&mut conn, &rest.refused, now).await?;
             outcomes::make_due_if_invalid(&mut conn, &rest.refused, now).await?;
-            rest.delay_secs = rest.delay_secs.max(1.0);
+            // What it waited behind may have ended between its mark and now, and will not wake it again.
+            let turn = !messages.is_empty() && dispatch::their_turn(&mut conn, &rest.refused).await?;
+            rest.delay_secs = rest.delay_secs.max(if turn { 0.0 } else { 1.0 });
             notifications::wake(&self.context);
+        }
+        if !messages.is_empty() && dispatch::wake_followers(&mut conn, messages).await? > 0 {
+            self.context.wake.signal(Topic::Relay);
         }
         if dispatch::finish(&mut conn, chunk, token, rest.delay_secs).await? == Finished::GivenBack {
             self.context.wake.signal(Topic::Relay);

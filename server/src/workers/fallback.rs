@@ -1,9 +1,14 @@
 //! Falling back: sleeps until the earliest timer, claims what is due, has the rulebook asked, and writes the next steps.
 //!
+//! Nothing is decided while what people and providers say may be hidden from us (see [`super::receiving`]).
 //! Timers of paused groups are never read. Nothing is locked by reading a timer: whoever decides locks the notification, and a
 //! timer of an older generation is a no-op.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use tokio_util::sync::CancellationToken;
 
@@ -14,7 +19,7 @@ use crate::{
         deciding::{Cause, decide_about},
         notifications,
     },
-    storage::deciding,
+    storage::{Conn, deciding, receiving},
     wake::Topic,
 };
 
@@ -25,7 +30,8 @@ const SCAN: Duration = Duration::from_secs(1);
 
 /// Decides about what is due until `stop`.
 pub async fn run(context: Context, stop: CancellationToken) {
-    repeat("fallback", &stop, || pass(&context), || rest(&context)).await;
+    let deaf = AtomicBool::new(false);
+    repeat("fallback", &stop, || one(&context, &deaf), || rest(&context)).await;
 }
 
 /// One batch. Says whether there may be more.
@@ -33,21 +39,41 @@ pub async fn run(context: Context, stop: CancellationToken) {
 /// # Errors
 /// What storage says.
 pub async fn pass(context: &Context) -> anyhow::Result<bool> {
-    let now = context.clock.now();
+    one(context, &AtomicBool::new(false)).await
+}
+
+/// One batch. `deaf` keeps whether the last one was held, so that it is logged once. Providers are asked all the same: that is
+/// how some of what was missed becomes known.
+async fn one(context: &Context, deaf: &AtomicBool) -> anyhow::Result<bool> {
     let mut tx = context.db.begin().await?;
-    let due = deciding::due_timers(&mut tx, "step", now, BATCH).await?;
-    let full = i64::try_from(due.len())? >= BATCH;
-    if !due.is_empty() {
-        let causes: HashMap<_, _> = due.iter().map(|t| (t.owner, Cause::Timer(t.generation))).collect();
-        let decided = decide_about(context, &mut tx, &causes, true).await?;
-        tracing::debug!(due = due.len(), decided, "timers were due");
-    }
+    let hidden = receiving::deaf_secs(&mut tx).await?;
+    let due = match hidden {
+        Some(_) => 0,
+        None => due(context, &mut tx).await?,
+    };
     tx.commit().await?;
-    if !due.is_empty() {
+    if due > 0 {
         notifications::wake(context);
     }
+    match (deaf.swap(hidden.is_some(), Ordering::Relaxed), hidden) {
+        (false, Some(secs)) => tracing::warn!(secs, "waits do not end: webhooks are not taken, or lie on a disk"),
+        (true, None) => tracing::info!("waits end again"),
+        (false, None) | (true, Some(_)) => {}
+    }
     let asked = asking::ask_due(context).await?;
-    Ok(full || asked)
+    Ok(i64::try_from(due)? >= BATCH || asked)
+}
+
+/// Decides about what is due. Says how much that was.
+async fn due(context: &Context, tx: &mut Conn) -> anyhow::Result<usize> {
+    let due = deciding::due_timers(tx, "step", context.clock.now(), BATCH).await?;
+    if due.is_empty() {
+        return Ok(0);
+    }
+    let causes: HashMap<_, _> = due.iter().map(|t| (t.owner, Cause::Timer(t.generation))).collect();
+    let decided = decide_about(context, tx, &causes, true).await?;
+    tracing::debug!(due = due.len(), decided, "timers were due");
+    Ok(due.len())
 }
 
 async fn rest(context: &Context) {

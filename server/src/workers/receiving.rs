@@ -1,64 +1,76 @@
-//! Says every two seconds that receipts and answers can reach us, and finds the gaps in which nobody said so. Silence during our
+//! Says every second how the process stands that takes webhooks, and finds the gaps in which nobody took any. Silence during our
 //! own outage is not silence: after a gap no wait ends for as long as the gap was, at most [`MAX_CATCH_UP`].
 //!
-//! Run where webhooks are served, while they are. A process whose webhooks still wait on disk says nothing: what they hold is
-//! not known to the rulebook yet.
+//! Run where webhooks are served, while they are. While webhooks wait on the disk of any process, or while one has fallen silent,
+//! fallback decides nothing (`deaf_since` of the schema): what they hold is not known to the rulebook yet. The end of such a
+//! silence and the catch-up that it asks for are one transaction, so that no decision comes between them.
 
 use std::time::Duration;
 
 use chrono::TimeDelta;
 use domain::fallback::MAX_CATCH_UP;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::repeat;
 use crate::{
     services::Context,
-    storage::{Error, receiving},
+    storage::{Conn, Error, receiving},
 };
 
-/// How often it is said.
-const EVERY: Duration = Duration::from_secs(2);
+/// How often it is said. Three of these missed, and fallback holds.
+const EVERY: Duration = Duration::from_secs(1);
 /// Silence of all processes for longer than this is a gap, in seconds.
 const GAP_SECS: f64 = 6.0;
 
-/// Says it until `stop`, as long as `receives` holds.
-pub async fn run(context: Context, receives: impl Fn() -> bool, stop: CancellationToken) {
+/// Says it until `stop`: `receiver` is the identity of the process's spool, and `spooling` says whether webhooks wait in it. A
+/// process that leaves nothing behind takes its leave at the end.
+pub async fn run(context: Context, receiver: Uuid, spooling: impl Fn() -> bool, stop: CancellationToken) {
     repeat(
         "receiving",
         &stop,
         || async {
-            if receives() {
-                pass(&context).await?;
-            }
+            pass(&context, receiver, spooling()).await?;
             Ok(false)
         },
         || tokio::time::sleep(EVERY),
     )
     .await;
+    let leaving = async {
+        let conn = &mut *context.side.conn().await?;
+        receiving::tell(conn, receiver, spooling()).await?;
+        receiving::leave(conn, receiver).await
+    };
+    if let Err(error) = leaving.await {
+        tracing::debug!(error = %error, "the end of a process that received is not recorded; it is forgotten in a minute");
+    }
 }
 
-/// Says it once. Gives the catch-up that a gap before it asks for.
+/// Says it once. Gives the catch-up that a gap before it asks for; none while webhooks wait.
 ///
 /// # Errors
 /// What storage says.
-pub async fn pass(context: &Context) -> anyhow::Result<Option<TimeDelta>> {
+pub async fn pass(context: &Context, receiver: Uuid, spooling: bool) -> anyhow::Result<Option<TimeDelta>> {
     let mut tx = context.side.begin().await?;
-    let gap = receiving::seen(&mut tx).await?;
-    let catch_up = catch_up(gap);
-    if let Some(catch_up) = catch_up {
-        let until = context.clock.now() + catch_up;
-        let groups = receiving::quiet_until(&mut tx, until).await?;
-        // A fresh installation has no groups, and so no gap.
-        if groups > 0 {
-            tracing::warn!(
-                gap_secs = gap,
-                groups,
-                "nothing could be received for a while; waits are given that time again"
-            );
-        }
-    }
+    receiving::tell(&mut tx, receiver, spooling).await?;
+    let catch_up = if spooling { None } else { heard_again(context, &mut tx).await? };
     tx.commit().await.map_err(Error::from)?;
     Ok(catch_up)
+}
+
+async fn heard_again(context: &Context, conn: &mut Conn) -> anyhow::Result<Option<TimeDelta>> {
+    let gap = receiving::seen(conn).await?;
+    let Some(catch_up) = catch_up(gap) else { return Ok(None) };
+    let groups = receiving::quiet_until(conn, context.clock.now() + catch_up).await?;
+    // A fresh installation has no groups, and so no gap.
+    if groups > 0 {
+        tracing::warn!(
+            gap_secs = gap,
+            groups,
+            "nothing could be received for a while; waits are given that time again"
+        );
+    }
+    Ok(Some(catch_up))
 }
 
 /// How much longer waits last after this many seconds in which nothing could be received.

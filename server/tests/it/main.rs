@@ -8,6 +8,7 @@
 
 mod api;
 mod campaigns;
+mod hearing;
 mod killing;
 mod papers;
 mod peers;
@@ -15,8 +16,12 @@ mod plans;
 mod processes;
 mod protocol;
 mod reading;
+mod repeating;
+mod scenario1;
 mod sending;
 mod shell;
 mod support;
+mod taking_back;
 mod triggers;
+mod turns;
 mod walls;

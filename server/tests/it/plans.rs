@@ -89,6 +89,8 @@ fn hot_path() -> Vec<Hot> {
         hot("dispatch", "mark", 0).by("delivery_pkey", &["id"]),
         hot("dispatch", "cancel_unwanted", 0).by("delivery_pkey", &["id"]),
         hot("dispatch", "finish", 0).by("delivery_pkey", &["id"]),
+        hot("dispatch", "their_turn", 0).by("delivery_pkey", &["id"]),
+        hot("dispatch", "wake_followers", 0).by("dispatch_pkey", &["id"]),
         hot("outcomes", "lock", 0).by("delivery_pkey", &["id"]),
         hot("outcomes", "lock", 1).by("delivery_pkey", &["id"]),
         hot("outcomes", "store", 0).by("delivery_pkey", &["id"]),
@@ -116,6 +118,9 @@ fn hot_path() -> Vec<Hot> {
             .by("provider_ref_pkey", &["provider_id", "provider_message_id"])
             .walks(&["receipt_inbox"]),
         hot("receipts", "lift", 0).by("delivery_pkey", &["id"]),
+        hot("receipts", "refute", 0).by("delivery_pkey", &["id"]),
+        hot("receipts", "requeue", 0).by("delivery_pkey", &["id"]),
+        hot("receipts", "requeue", 1).by("delivery_pkey", &["id"]),
         hot("receipts", "start_waits", 0).by("delivery_pkey", &["id"]),
         hot("inbound", "take", 0).by("inbound_inbox_by_sender", &["sender"]).walks(&["inbound_inbox"]),
         hot("inbound", "candidates", 0).by("delivery_by_address", &["address_id"]),

@@ -21,6 +21,7 @@ fn first(outcome: Outcome) -> OutcomeFacts {
         evidence: Evidence::None,
         attempts: 0,
         failures: 0,
+        refuted: 0,
         wanted: Ok(()),
         after_unknown: AfterUnknown::Nothing,
         at_least_once: false,
@@ -266,7 +267,7 @@ fn any_facts() -> impl Strategy<Value = OutcomeFacts> {
     (
         (select(Outcome::ALL.to_vec()), prop::option::of(prop::sample::select(FailureClass::ALL))),
         (prop::sample::select(Work::ALL), prop::sample::select(Evidence::ALL)),
-        (0_u32..40, 0_u32..12),
+        (0_u32..40, 0_u32..12, 0_u32..42),
         (wanted, prop::sample::select(AfterUnknown::ALL)),
         flags,
         0.0_f64..1.0,
@@ -281,6 +282,7 @@ fn any_facts() -> impl Strategy<Value = OutcomeFacts> {
             evidence: known.1,
             attempts: counts.0,
             failures: counts.1.min(counts.0),
+            refuted: counts.2.min(counts.0 + 1),
             wanted,
             after_unknown,
             at_least_once: flags.1,
@@ -296,10 +298,11 @@ proptest! {
         prop_assert!(got.evidence >= facts.evidence, "evidence went down");
         if got.requeue_after.is_some() {
             prop_assert!(facts.token_holds && got.work == Work::Queued);
-            prop_assert!(!got.evidence.forbids_repeat());
+            prop_assert!(!facts.forbids(got.evidence));
             prop_assert_eq!(facts.wanted, Ok(()));
             prop_assert!(got.requeue_after > Some(TimeDelta::zero()));
-            let excused = facts.after_unknown.repeats_safely() || facts.at_least_once;
+            let failed = facts.refuted > facts.attempts;
+            let excused = failed || facts.after_unknown.repeats_safely() || facts.at_least_once;
             prop_assert!(facts.outcome != Outcome::Unknown || excused);
         }
         if facts.token_holds {
@@ -332,4 +335,37 @@ proptest! {
         }
         prop_assert!(false, "it was tried {} times and goes on", facts.attempts);
     }
+}
+
+#[test]
+fn a_failure_that_outran_the_outcome_repeats_the_call_inside_its_step() {
+    for (outcome, evidence) in [(Outcome::Accepted, Evidence::Sent), (Outcome::Unknown, Evidence::Unknown)] {
+        let got = ask(OutcomeFacts { refuted: 1, ..first(outcome) });
+        assert_eq!(
+            (got.work, got.evidence, got.counts, got.arm_wait),
+            (Work::Queued, evidence, true, true),
+            "{outcome}"
+        );
+        assert!(got.requeue_after.is_some());
+        let left = ask(OutcomeFacts { refuted: 1, wanted: Err(NotWanted::StepLeft), ..first(outcome) });
+        assert_eq!(left.work, Work::Done, "{outcome}: nothing is repeated for a step that was left");
+    }
+}
+
+#[test]
+fn what_was_sent_and_failed_for_the_moment_forbids_no_repeat() {
+    let second =
+        |outcome| OutcomeFacts { attempts: 1, failures: 1, evidence: Evidence::Sent, started: true, ..first(outcome) };
+    let again = ask(OutcomeFacts { refuted: 1, ..second(Outcome::NotSent) });
+    assert_eq!(again.work, Work::Queued, "the call was not made, and the one before has failed");
+    assert_eq!(ask(second(Outcome::NotSent)).work, Work::Done, "the one before stands");
+    let refusal = Some(FailureClass::FallOver);
+    let failed = ask(OutcomeFacts { refuted: 1, refusal, ..second(Outcome::Refused) });
+    assert_eq!((failed.work, failed.evidence), (Work::Done, Evidence::Failed));
+    let taken = ask(OutcomeFacts { refuted: 1, ..second(Outcome::Accepted) });
+    assert_eq!(
+        (taken.work, taken.evidence, taken.arm_wait),
+        (Work::Done, Evidence::Sent, false),
+        "the wait runs already"
+    );
 }

@@ -15,11 +15,16 @@ fn receipt(says: Evidence) -> ReceiptFacts {
     ReceiptFacts {
         says,
         failure: None,
-        of_last_attempt: true,
+        attempt: 1,
+        attempts: 1,
+        failures: 0,
+        refuted: 0,
         work: Work::Done,
         evidence: Evidence::Sent,
         started: true,
         left: false,
+        wanted: Ok(()),
+        jitter: 1.0,
     }
 }
 
@@ -99,7 +104,7 @@ fn cx10_evidence_that_lifts_unknown_takes_the_queued_repeat_back() {
 fn a_failure_of_an_older_attempt_does_not_fail_the_repeat() {
     for work in [Work::Queued, Work::Sending] {
         let older = ReceiptFacts {
-            of_last_attempt: false,
+            attempts: 2,
             work,
             evidence: Evidence::Unknown,
             failure: Some(FailureClass::Permanent),
@@ -110,7 +115,7 @@ fn a_failure_of_an_older_attempt_does_not_fail_the_repeat() {
         let lifts = ask(ReceiptFacts { says: Evidence::Delivered, ..older });
         assert_eq!(lifts.evidence, Evidence::Delivered);
     }
-    let alone = ReceiptFacts { of_last_attempt: false, ..receipt(Evidence::Failed) };
+    let alone = ReceiptFacts { attempts: 2, ..receipt(Evidence::Failed) };
     assert_eq!(ask(alone).failure, Some(FailureClass::Permanent), "no repeat is under way");
 }
 
@@ -128,6 +133,74 @@ fn what_a_failure_says_of_person_or_channel_is_passed_on() {
     assert_eq!((opted_out.opt_out, opted_out.park_channel), (true, false));
     let parked = ask(ReceiptFacts { failure: Some(FailureClass::ParkChannel), ..receipt(Evidence::Failed) });
     assert_eq!((parked.opt_out, parked.park_channel), (false, true));
+}
+
+fn for_the_moment(class: FailureClass) -> ReceiptFacts {
+    ReceiptFacts { failure: Some(class), ..receipt(Evidence::Failed) }
+}
+
+#[test]
+fn a_busy_line_is_called_again_inside_its_step_while_attempts_are_left() {
+    let mut step = step(Success::Acknowledged);
+    (step.attempts, step.every) = (2, TimeDelta::minutes(5));
+    let busy = for_the_moment(FailureClass::Temporary);
+    for evidence in [Evidence::Unknown, Evidence::Sent] {
+        let got = after_receipt(&step, &ReceiptFacts { evidence, ..busy });
+        assert_eq!((got.work, got.evidence, got.lifted), (Work::Queued, evidence, false), "what is known stays");
+        assert_eq!((got.requeue_after, got.counts, got.refuted), (Some(TimeDelta::minutes(5)), true, true));
+        assert!(!got.step_due_now && !got.arm_wait);
+    }
+    let second = ReceiptFacts { attempt: 2, attempts: 2, failures: 1, refuted: 1, ..busy };
+    let last = after_receipt(&step, &second);
+    assert_eq!((last.work, last.evidence, last.step_due_now), (Work::Done, Evidence::Failed, true), "none is left");
+    assert_eq!(last.failure, Some(FailureClass::Temporary));
+}
+
+#[test]
+fn only_a_failure_for_the_moment_of_what_is_wanted_is_repeated() {
+    for class in FailureClass::ALL {
+        let again = matches!(class, FailureClass::Temporary | FailureClass::Throttled);
+        let got = ask(for_the_moment(*class));
+        assert_eq!((got.work == Work::Queued, got.lifted), (again, !again), "{class}");
+        assert_eq!(got.counts, *class == FailureClass::Temporary, "{class}: throttling costs the step nothing");
+    }
+    let busy = for_the_moment(FailureClass::Temporary);
+    for why in [NotWanted::Finished, NotWanted::StepLeft, NotWanted::OptedOut, NotWanted::Expired] {
+        assert_eq!(ask(ReceiptFacts { wanted: Err(why), ..busy }).work, Work::Done, "{why}");
+    }
+    for evidence in [Evidence::Failed, Evidence::Delivered, Evidence::Read] {
+        let got = ask(ReceiptFacts { evidence, ..busy });
+        assert_eq!((got.work, got.evidence), (Work::Done, evidence));
+    }
+    for work in [Work::Skipped, Work::Cancelled, Work::Expired] {
+        assert_eq!(ask(ReceiptFacts { work, ..busy }).work, work);
+    }
+}
+
+#[test]
+fn a_queued_repeat_survives_what_is_said_of_the_attempt_that_failed() {
+    let queued = ReceiptFacts { work: Work::Queued, failures: 1, refuted: 1, ..receipt(Evidence::Sent) };
+    assert_eq!(ask(queued).work, Work::Queued, "a status that was overtaken");
+    let copy = ReceiptFacts { failure: Some(FailureClass::Temporary), says: Evidence::Failed, ..queued };
+    assert_eq!((ask(copy).work, ask(copy).evidence), (Work::Queued, Evidence::Sent), "the same failure, twice");
+    for says in [Evidence::Delivered, Evidence::Read] {
+        let got = ask(ReceiptFacts { says, ..queued });
+        assert_eq!((got.work, got.evidence), (Work::Done, says), "it arrived all the same");
+    }
+    let under_way = ReceiptFacts { work: Work::Sending, attempts: 2, ..copy };
+    assert_eq!((ask(under_way).work, ask(under_way).evidence), (Work::Sending, Evidence::Sent));
+}
+
+#[test]
+fn a_failure_for_the_moment_that_outruns_the_outcome_is_noted_for_it() {
+    let early = ReceiptFacts {
+        work: Work::Sending,
+        evidence: Evidence::None,
+        started: false,
+        ..for_the_moment(FailureClass::Temporary)
+    };
+    let got = ask(early);
+    assert_eq!((got.work, got.evidence, got.refuted, got.requeue_after), (Work::Sending, Evidence::None, true, None));
 }
 
 proptest! {

@@ -7,8 +7,8 @@ use domain::channel::Address;
 use super::{ContactName, key};
 pub use crate::storage::consents::{ConsentRow as Consent, NewConsent};
 use crate::{
-    services::{Context, Error, Result, work::Work},
-    storage::{consents, contacts, deciding},
+    services::{Context, Error, Result, consents as taking_back, work::Work},
+    storage::{consents, contacts},
     wake::Topic,
 };
 
@@ -30,19 +30,18 @@ pub async fn set(work: &mut Work, new: NewConsent) -> Result<Consent> {
 
 /// Records many; the addresses exist already, and none is there twice for a channel type and purpose.
 pub(super) async fn record(work: &mut Work, new: &[NewConsent]) -> Result<()> {
-    consents::record(work.conn(), new).await?;
+    // The notifications before the consents, as everyone locks them who records a refusal.
     let refusals: Vec<&NewConsent> = new.iter().filter(|c| !c.opted_in).collect();
     let queued = consents::queued_against(work.conn(), &refusals).await?;
-    if queued.is_empty() {
-        return Ok(());
-    }
-    let (mut notifications, deliveries): (Vec<_>, Vec<_>) = queued.into_iter().unzip();
-    notifications.dedup();
-    deciding::lock(work.conn(), &notifications, false).await?;
+    taking_back::lock(work.conn(), &queued, None).await?;
+    consents::record(work.conn(), new).await?;
     let now = work.now();
-    consents::skip_queued(work.conn(), &deliveries, now).await?;
-    work.wake(Topic::Fallback);
-    work.wake(Topic::Events);
+    // What is older than the stored word refuses nothing: the stored consent is asked.
+    taking_back::skip_refused(work.conn(), &queued, now).await?;
+    if !queued.is_empty() {
+        work.wake(Topic::Fallback);
+        work.wake(Topic::Events);
+    }
     Ok(())
 }
 

@@ -6,33 +6,34 @@ use server::{
     workers::{correct_clock, housekeeping, receiving},
 };
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::{config, count, folder};
 use crate::support::World;
 
 #[tokio::test]
 async fn waits_are_given_the_time_of_an_interruption_again() -> anyhow::Result<()> {
-    let world = World::new().await?;
+    let (world, receiver) = (World::new().await?, Uuid::new_v4());
     let last_seen = "update receiving set seen_at = clock_timestamp() - make_interval(secs => $1)";
     sqlx::query(last_seen).bind(3600.0).execute(&world.db.pool).await?;
-    receiving::pass(&world.context).await?;
+    receiving::pass(&world.context, receiver, false).await?;
     assert_eq!(world.count("select count(*) from send_group").await?, 0, "a fresh installation has no gap");
 
     world.two_steps().await?;
     let quiet = "select count(*) from send_group where quiet_until > now()";
-    assert_eq!(receiving::pass(&world.context).await?, None);
+    assert_eq!(receiving::pass(&world.context, receiver, false).await?, None);
     sqlx::query(last_seen).bind(4.0).execute(&world.db.pool).await?;
-    assert_eq!(receiving::pass(&world.context).await?, None);
+    assert_eq!(receiving::pass(&world.context, receiver, false).await?, None);
     assert_eq!(world.count(quiet).await?, 0);
 
     sqlx::query(last_seen).bind(120.0).execute(&world.db.pool).await?;
-    receiving::pass(&world.context).await?;
+    receiving::pass(&world.context, receiver, false).await?;
     let two_minutes = "select count(*) from send_group where quiet_until between now() + interval '100 s' and now() + interval '121 s'";
     assert_eq!(world.count(two_minutes).await?, 1);
     sqlx::query(last_seen).bind(86_400.0).execute(&world.db.pool).await?;
-    assert_eq!(receiving::pass(&world.context).await?, Some(TimeDelta::minutes(15)));
+    assert_eq!(receiving::pass(&world.context, receiver, false).await?, Some(TimeDelta::minutes(15)));
     sqlx::query(last_seen).bind(60.0).execute(&world.db.pool).await?;
-    receiving::pass(&world.context).await?;
+    receiving::pass(&world.context, receiver, false).await?;
     let quarter = "select count(*) from send_group where quiet_until > now() + interval '14 min'";
     assert_eq!(world.count(quarter).await?, 1, "a shorter one does not shorten it");
     Ok(())

@@ -1,6 +1,7 @@
 //! The shell of a process: how it starts, what it takes over the web, what it does while Postgres is away, how it ends.
 
 mod keeping_house;
+mod outages;
 mod spooling;
 mod starting;
 mod unsubscribing;

@@ -114,6 +114,19 @@ impl World {
         Ok(id)
     }
 
+    /// A channel for calls over Twilio's API.
+    pub async fn voice_channel(&self, slug: &str, base_url: &str) -> anyhow::Result<i32> {
+        let id = self.sms_channel(slug, base_url).await?;
+        for sql in [
+            "update channel set channel_type = 'VOICE' where id = $1",
+            "update channel_provider set connector = 'twilio-voice' where channel_id = $1",
+        ] {
+            sqlx::query(sql).bind(id).execute(&self.db.pool).await?;
+        }
+        self.context.directory.invalidate();
+        Ok(id)
+    }
+
     pub async fn contact(&self, phone: &str) -> anyhow::Result<i64> {
         let id = sqlx::query_scalar(
             "with c as (insert into contact (display_name, locale, created_at, updated_at) values ('A', 'en', now(), now())
@@ -131,7 +144,9 @@ impl World {
     /// A plan whose steps are these channels, each with success DELIVERED and a wait of an hour unless `change` says otherwise.
     pub async fn plan(&self, channels: &[&str], change: impl Fn(usize, &mut Step)) -> anyhow::Result<Arc<PinnedPlan>> {
         let template = serde_json::json!({"version": {"default_language": "en", "variables": [], "contents": [
-            {"channel_type": "SMS", "language": "en", "body": {"type": "text", "text": "The dam opens at noon."}}]}});
+            {"channel_type": "SMS", "language": "en", "body": {"type": "text", "text": "The dam opens at noon."}},
+            {"channel_type": "VOICE", "language": "en", "body": {"type": "voice", "say": "The dam opens at noon.",
+             "language": "en-IN", "keys": [{"id": "1", "title": "Understood"}], "repeat": 2}}]}});
         sqlx::query(
             "with t as (insert into template (slug, latest, created_at, updated_at) values ('dam', 1, now(), now())
                         on conflict do nothing returning id)
