@@ -6,7 +6,7 @@
 
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 
-use crate::channel::{ChannelType, Lane};
+use crate::channel::ChannelType;
 
 /// One message to one person in this time.
 pub const EVERY: TimeDelta = TimeDelta::seconds(6);
@@ -25,13 +25,10 @@ pub const fn applies(channel_type: ChannelType) -> bool {
 }
 
 /// How far ahead a pair may stand: its allowance is whole again at most this long after now when the next message goes. A
-/// campaign borrows nothing, a conversation what the provider lends, less the message that goes.
+/// notification borrows nothing; in a conversation, where a person waits, as much as the provider lends goes.
 #[must_use]
-pub fn headroom(lane: Lane) -> TimeDelta {
-    match lane {
-        Lane::Bulk => TimeDelta::zero(),
-        Lane::Interactive => EVERY * (BORROWED - 1),
-    }
+pub fn headroom(in_conversation: bool) -> TimeDelta {
+    if in_conversation { EVERY * (BORROWED - 1) } else { TimeDelta::zero() }
 }
 
 /// The hour in which a first message is counted.
@@ -59,9 +56,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_campaign_keeps_the_distance_and_a_conversation_may_borrow() {
-        assert_eq!(headroom(Lane::Bulk), TimeDelta::zero());
-        assert_eq!(headroom(Lane::Interactive), TimeDelta::seconds(264));
+    fn a_notification_keeps_the_distance_and_a_conversation_may_borrow() {
+        assert_eq!(headroom(false), TimeDelta::zero());
+        assert_eq!(headroom(true), TimeDelta::seconds(264));
         assert!(applies(ChannelType::Whatsapp) && !applies(ChannelType::Sms));
     }
 

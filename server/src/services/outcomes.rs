@@ -11,7 +11,7 @@ use domain::{
 };
 use uuid::Uuid;
 
-use super::{Context, Result, consents};
+use super::{Context, Result, consents, directory::Snapshot, suppressions};
 use crate::{
     channels::Sent,
     storage::{
@@ -62,6 +62,7 @@ pub async fn store(context: &Context, ended: &[Ended]) -> Result<Vec<Stored>> {
         outcomes::lock(&mut tx, &ids).await?.into_iter().map(|d| (d.id, d)).collect();
     let (mut rows, mut late, mut results) = (Vec::new(), Vec::new(), Vec::with_capacity(ended.len()));
     let mut effects = Effects::default();
+    let snapshot = context.directory.snapshot(&context.side).await?;
     for end in ended {
         let delivery = open.get(&end.delivery_id).filter(|d| d.token == Some(end.token) && d.work == Work::Sending);
         let Some(delivery) = delivery else {
@@ -72,6 +73,7 @@ pub async fn store(context: &Context, ended: &[Ended]) -> Result<Vec<Stored>> {
         let (step, at_least_once) = step_of(context, &mut tx, delivery).await?;
         let decision = decide(&step, at_least_once, delivery, end, now);
         effects.note(delivery, &decision);
+        effects.note_gone(&snapshot, delivery, end);
         results.push(match (decision.work, decision.requeue_after) {
             (Work::Queued, Some(after)) => Stored::Again(after),
             _ => Stored::Over,
@@ -196,11 +198,21 @@ fn row(end: &Ended, decided: Option<(&OutcomeDecision, &Step)>, now: DateTime<Ut
 pub struct Effects {
     opt_outs: Vec<(i64, i32)>,
     parked: Vec<i32>,
+    gone: Vec<(i64, String)>,
 }
 
 impl Effects {
     fn note(&mut self, delivery: &OpenDelivery, decision: &OutcomeDecision) {
         self.add(delivery.address_id, delivery.channel_id, decision.opt_out, decision.park_channel);
+    }
+
+    /// Notes an address of which its provider says that it does not exist.
+    fn note_gone(&mut self, snapshot: &Snapshot, delivery: &OpenDelivery, end: &Ended) {
+        let (Sent::Refused(refusal), Some(address)) = (&end.sent, delivery.address_id) else { return };
+        let provider = snapshot.provider(end.provider_id).and_then(|(_, provider)| provider.connector.as_ref().ok());
+        if provider.is_some_and(|connector| connector.address_is_gone(&refusal.code)) {
+            self.gone.push((address, format!("{}: {}", refusal.code, refusal.detail)));
+        }
     }
 
     /// Notes what one outcome or receipt asks for.
@@ -221,6 +233,7 @@ impl Effects {
             let Some(channel) = snapshot.channel(*channel) else { continue };
             consents::provider_opted_out(conn, *address, channel.channel_type(), now).await?;
         }
+        suppressions::provider_refused(conn, &self.gone, now).await?;
         for channel in &self.parked {
             // A channel with another provider goes on over that one: only the breaker of the refusing provider opens.
             if snapshot.channel(*channel).is_some_and(|c| c.providers.len() <= 1) {

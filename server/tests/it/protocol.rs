@@ -87,7 +87,7 @@ impl<'a> Worker<'a> {
 
     async fn finish(&self) -> anyhow::Result<Finished> {
         let mut conn = self.world.context.db.conn().await?;
-        Ok(dispatch::finish(&mut conn, self.chunk, self.token, 0.0).await?)
+        Ok(dispatch::finish(&mut conn, self.chunk, self.token, 0.0, false).await?)
     }
 
     /// A receipt of attempt `n`, as the provider would send it with our ids.
