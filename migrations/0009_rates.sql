@@ -45,7 +45,6 @@ create table pair_pace (
   counted_at timestamptz not null default '-infinity',         -- machine time: counted against the channel's day then
   primary key (channel_id, address_id)
 ) with (fillfactor = 70);
-create index pair_pace_by_age on pair_pace using brin (full_at);
 create table channel_day (
   channel_id int not null references channel on delete cascade,
   hour       timestamptz not null,                             -- machine time, whole hours

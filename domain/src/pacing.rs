@@ -41,12 +41,13 @@ pub fn chunk_size_within(lane: Lane, channel: Option<f64>, campaign: Option<f64>
     chunk_size(lane, channel).min(whole(own)).min(whole(open))
 }
 
-/// What bulk may use of what is left, so that interactive finds its share at any moment: a fifth of the rate is kept back.
+/// What bulk may use of what is left, so that interactive finds its share at any moment: a fifth of the rate is kept back, as
+/// long as one whole message remains of it.
 #[must_use]
 pub fn of_lane(lane: Lane, left: f64, whole: f64) -> f64 {
     match lane {
         Lane::Interactive => left,
-        Lane::Bulk => left - (whole * INTERACTIVE_SHARE).min(left.max(0.0) * INTERACTIVE_SHARE),
+        Lane::Bulk => left - (left.clamp(0.0, whole) * INTERACTIVE_SHARE).min((whole - 1.0).max(0.0)),
     }
 }
 
@@ -105,6 +106,9 @@ mod tests {
         assert!((of_lane(Lane::Bulk, 10.0, 10.0) - 8.0).abs() < 1e-9);
         assert!((of_lane(Lane::Interactive, 10.0, 10.0) - 10.0).abs() < 1e-9);
         assert!(of_lane(Lane::Bulk, -3.0, 10.0) <= -3.0, "a debt is nobody's share");
+        for whole in [1.0, 1.1, 1.2, 2.0, 5.0] {
+            assert!(of_lane(Lane::Bulk, whole, whole) >= 1.0, "bulk never goes at {whole} a second");
+        }
         for calls in [2.0, 3.0, 5.0, 50.0] {
             assert!(calls_of_lane(Lane::Bulk, calls) < calls, "{calls}");
             assert!(calls_of_lane(Lane::Bulk, calls) >= 1.0, "{calls}");

@@ -25,9 +25,25 @@ impl Money {
     }
 }
 
+/// How many of `size` deliveries that cost `price` together fit into `left`, all in millionths.
+#[must_use]
+pub fn fitting(size: i32, price: i64, left: i64) -> i32 {
+    if price <= left {
+        return size;
+    }
+    let fits = i128::from(size) * i128::from(left.max(0)) / i128::from(price.max(1));
+    i32::try_from(fits).unwrap_or(size)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_fits_into_a_budget_is_counted_in_whole_deliveries() {
+        assert_eq!((fitting(50, 5_000, 5_000), fitting(50, 5_000, 1_099), fitting(50, 5_000, 99)), (50, 10, 0));
+        assert_eq!((fitting(3, 0, 0), fitting(50, i64::MAX, i64::MAX - 1), fitting(50, 10, -5)), (3, 49, 0));
+    }
 
     #[test]
     fn an_amount_knows_its_currency_and_never_wraps() {

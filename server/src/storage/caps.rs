@@ -123,7 +123,7 @@ pub async fn had(
                    cross join lateral (select y.channel_type from channel y where y.id = d.channel_id offset 0) h
                    cross join lateral (select y.purpose from notification y where y.id = d.notification_id offset 0) n
                    where d.address_id = a.id
-                     and d.id > (lpad(to_hex((extract(epoch from clock_timestamp()
+                     and d.id > (lpad(to_hex((extract(epoch from statement_timestamp()
                                  - make_interval(secs => c.secs) - interval '1 day') * 1000)::bigint), 12, '0')
                                  || '00000000000000000000')::uuid
                      and d.created_at > c.since and d.work in ('queued', 'sending', 'done') and d.evidence <> 'failed'

@@ -246,13 +246,31 @@ pub async fn grant(
     Ok(rows)
 }
 
-/// What the next chunk of a group costs that waits, in millionths; none where nothing waits, or it is paid for.
+/// The next chunk of a group that waits, with what it costs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NextChunk {
+    /// The chunk.
+    pub chunk: i64,
+    /// Deliveries in it.
+    pub size: i32,
+    /// What it costs, in millionths; 0 where it is paid for.
+    pub price_micros: i64,
+}
+
+/// The next chunk of a group that waits.
 ///
 /// # Errors
 /// What storage says.
-pub async fn next_price(conn: &mut Conn, channel_type: &str, lane: Lane, send_group_id: i64) -> Result<Option<i64>> {
-    let next = sqlx::query_scalar!(
-        r#"select case when d.reserved then 0 else d.price_micros end as "price!" from dispatch d
+pub async fn next_chunk(
+    conn: &mut Conn,
+    channel_type: &str,
+    lane: Lane,
+    send_group_id: i64,
+) -> Result<Option<NextChunk>> {
+    let next = sqlx::query_as!(
+        NextChunk,
+        r#"select d.id as "chunk!", cardinality(d.delivery_ids) as "size!",
+                  case when d.reserved then 0 else d.price_micros end as "price_micros!" from dispatch d
             where d.channel_type = $1 and d.lane = $2::text::lane and d.send_group_id = $3
               and d.published_at is null and d.not_before <= statement_timestamp()
             order by d.not_before, d.id limit 1"#,
@@ -262,7 +280,32 @@ pub async fn next_price(conn: &mut Conn, channel_type: &str, lane: Lane, send_gr
     )
     .fetch_optional(conn)
     .await?;
-    Ok(next.filter(|price| *price > 0))
+    Ok(next)
+}
+
+/// Leaves the first `n` deliveries in a chunk that waits, and puts the others into one of their own behind it; what it costs is
+/// divided by deliveries. Says whether it was done.
+///
+/// # Errors
+/// What storage says.
+pub async fn split(conn: &mut Conn, chunk: i64, n: i32) -> Result<bool> {
+    let done = sqlx::query!(
+        r#"with d as (select id, channel_type, lane, send_group_id, delivery_ids, not_before, parts, price_micros, reserved,
+                             cardinality(delivery_ids) as size from dispatch
+                       where id = $1 and published_at is null and cardinality(delivery_ids) > $2 for update),
+           rest as (
+             insert into dispatch (channel_type, lane, send_group_id, delivery_ids, not_before, parts, price_micros, reserved)
+             select channel_type, lane, send_group_id, delivery_ids[$2 + 1 :], not_before, parts - parts * $2 / size,
+                    price_micros - price_micros * $2 / size, reserved from d)
+           update dispatch x
+              set delivery_ids = d.delivery_ids[: $2], parts = d.parts * $2 / d.size, price_micros = d.price_micros * $2 / d.size
+             from d where x.id = d.id"#,
+        chunk,
+        n
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() > 0)
 }
 
 /// Takes back chunks whose publish the bus refused, or that were published on a connection that is gone and nobody claimed.

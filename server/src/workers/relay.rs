@@ -9,7 +9,7 @@ mod pace;
 
 use std::{collections::HashMap, time::Duration};
 
-use domain::{channel::Lane, pacing::chunk_size_within};
+use domain::{channel::Lane, pacing::chunk_size_within, price};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -149,8 +149,9 @@ impl Relay {
         let piece = chunk_size_within(line.1, snapshot.rate(line.0), None, limits.calls);
         let wants = pace.share(line, groups, room, amount(i64::try_from(piece)?));
         if wants.is_empty() {
-            return Ok((0, room.again));
+            return Ok((0, pace.campaigns_wait(groups)));
         }
+        self.cut(leadership, groups, &wants).await?;
         let queue = Queue { channel_type: first.channel_type, lane: line.1 };
         let chunks = self.lease(leadership, pace, line, &limits, groups, &wants).await?;
         self.meet_budgets(leadership, pace, groups, &wants, &chunks).await?;
@@ -165,6 +166,21 @@ impl Relay {
             return Ok((0, room.again));
         }
         Ok((deliveries, room.again))
+    }
+
+    /// Cuts the next chunk of a campaign with a rate of its own to what it may begin now: chunks are made before rates are known
+    /// or changed, and a slow campaign goes out evenly.
+    async fn cut(&self, leadership: &mut Leadership, groups: &[WaitingGroup], wants: &[Want]) -> anyhow::Result<()> {
+        for want in wants {
+            let group = groups.iter().find(|g| g.send_group_id == want.send_group_id);
+            let Some(group) = group.filter(|g| g.campaign.is_some_and(|c| c.rate.is_some())) else { continue };
+            let (medium, id) = (group.channel_type.as_str(), group.send_group_id);
+            let next = queue::next_chunk(leadership.conn(), medium, group.lane, id).await?;
+            if let Some(next) = next.filter(|next| i64::from(next.size) > want.messages) {
+                queue::split(leadership.conn(), next.chunk, i32::try_from(want.messages)?).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Leases chunks to the bus, and keeps what they use up in the same transaction.
@@ -189,7 +205,8 @@ impl Relay {
         Ok(chunks)
     }
 
-    /// Pauses the campaigns whose next chunk costs more than is left of their budget.
+    /// Pauses the campaigns of which not one more delivery fits into what is left of their budget; of a chunk that fits in part,
+    /// that part goes next.
     async fn meet_budgets(
         &self,
         leadership: &mut Leadership,
@@ -202,9 +219,13 @@ impl Relay {
             let group = groups.iter().find(|g| g.send_group_id == want.send_group_id);
             let Some((group, left)) = group.and_then(|g| Some((g, pace.budget_left(g)?))) else { continue };
             let id = group.send_group_id;
-            let next = queue::next_price(leadership.conn(), group.channel_type.as_str(), group.lane, id).await?;
-            if let (Some(campaign), true) = (group.campaign, next.is_some_and(|price| price > left)) {
-                verbs::pause_at_budget(&self.context, campaign.id).await?;
+            let next = queue::next_chunk(leadership.conn(), group.channel_type.as_str(), group.lane, id).await?;
+            let (Some(next), Some(campaign)) = (next.filter(|next| next.price_micros > left), group.campaign) else {
+                continue;
+            };
+            match price::fitting(next.size, next.price_micros, left) {
+                0 => verbs::pause_at_budget(&self.context, campaign.id).await?,
+                n => drop(queue::split(leadership.conn(), next.chunk, n).await?),
             }
         }
         Ok(())

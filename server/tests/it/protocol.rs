@@ -111,7 +111,8 @@ async fn publish(world: &World, lease: f64) -> anyhow::Result<()> {
     let groups = queue::waiting_groups(&mut conn, world.now()).await?;
     for group in groups {
         let name = group.channel_type.as_str();
-        queue::grant(&mut conn, name, group.lane, &[group.send_group_id], &[10], lease).await?;
+        let want = queue::Want { send_group_id: group.send_group_id, messages: 500, parts: i64::MAX, micros: i64::MAX };
+        queue::grant(&mut conn, name, group.lane, &[want], lease).await?;
     }
     Ok(())
 }

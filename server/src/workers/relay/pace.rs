@@ -185,12 +185,23 @@ impl Pace {
             let group = groups.iter().find(|g| g.send_group_id == share.id);
             Want {
                 send_group_id: share.id,
-                messages: count(share.amount),
+                messages: count(share.amount.floor()),
                 parts: count(room.parts * share.amount / total),
                 micros: group.and_then(|g| self.budget_left(g)).unwrap_or(i64::MAX),
             }
         };
         shares.iter().map(want).collect()
+    }
+
+    /// When one of these groups may go on as far as its campaign's rate says; not at once, and at most in a second.
+    #[must_use]
+    pub fn campaigns_wait(&self, groups: &[WaitingGroup]) -> Duration {
+        let now = self.now();
+        let waits = groups.iter().filter_map(|g| {
+            let (campaign, rate) = g.campaign.and_then(|c| Some((c, c.rate?)))?;
+            Some(wait(self.allowance(&format!("campaign:{}", campaign.id)), rate, now))
+        });
+        waits.min().unwrap_or(SOON).max(SOON)
     }
 
     /// What is left of the budget of a group's campaign; none: it has none.
