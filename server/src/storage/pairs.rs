@@ -44,7 +44,8 @@ pub async fn admit(conn: &mut Conn, channel_id: i32, addresses: &[i64], headroom
         return Ok(Admitted { now: admitted, next_at: None });
     }
     let next_at = sqlx::query_scalar!(
-        r#"select min(full_at) - make_interval(secs => $3) from pair_pace where channel_id = $1 and address_id = any($2)"#,
+        r#"select min(p.full_at) - make_interval(secs => $3) from unnest($2::bigint[]) as x(id)
+            cross join lateral (select y.full_at from pair_pace y where y.channel_id = $1 and y.address_id = x.id offset 0) p"#,
         channel_id,
         &refused,
         headroom_secs
@@ -75,7 +76,9 @@ pub async fn count(conn: &mut Conn, channel_id: i32, addresses: &[i64], open: &[
         .await?;
     let used = today(&mut *conn, &[channel_id], now).await?.remove(&channel_id).unwrap_or_default();
     let known: Vec<i64> = sqlx::query_scalar!(
-        "select address_id from pair_pace where channel_id = $1 and address_id = any($2) and counted_at > $3",
+        r#"select x.id as "id!" from unnest($2::bigint[]) as x(id)
+            cross join lateral (select y.counted_at from pair_pace y where y.channel_id = $1 and y.address_id = x.id offset 0) p
+            where p.counted_at > $3"#,
         channel_id,
         addresses,
         now - pair::DAY
@@ -87,8 +90,9 @@ pub async fn count(conn: &mut Conn, channel_id: i32, addresses: &[i64], open: &[
     let new: Vec<i64> = addresses.iter().copied().filter(|id| !free(id)).take(left).collect();
     if !new.is_empty() {
         sqlx::query!(
-            r#"with l as (select address_id from pair_pace where channel_id = $1 and address_id = any($2)
-                           order by address_id for update),
+            r#"with l as (select p.address_id from unnest($2::bigint[]) as x(id)
+                           cross join lateral (select y.address_id from pair_pace y
+                                                where y.channel_id = $1 and y.address_id = x.id for update) p),
                u as (update pair_pace p set counted_at = $3 from l where p.channel_id = $1 and p.address_id = l.address_id)
                update channel_day set n = n + cardinality($2::bigint[]) where channel_id = $1 and hour = $4"#,
             channel_id,

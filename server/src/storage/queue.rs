@@ -225,12 +225,12 @@ pub async fn grant(
                from p where d.id = p.id
              returning d.id, d.send_group_id, cardinality(d.delivery_ids) as size,
                        greatest(d.parts, cardinality(d.delivery_ids)) as parts, p.price, p.returned),
+           t as (select g.campaign_id, sum(u.price)::bigint as price from u
+                  cross join lateral (select y.campaign_id from send_group y where y.id = u.send_group_id offset 0) g
+                  where u.price > 0 and g.campaign_id is not null group by g.campaign_id),
            s as (
-             update campaign c set spent_micros = c.spent_micros + t.price
-               from (select g.campaign_id, sum(u.price)::bigint as price from u
-                      cross join lateral (select y.campaign_id from send_group y where y.id = u.send_group_id offset 0) g
-                      where u.price > 0 and g.campaign_id is not null group by g.campaign_id) t
-              where c.id = t.campaign_id)
+             update campaign c set spent_micros = c.spent_micros + (select t.price from t where t.campaign_id = c.id)
+              where c.id = any (array(select campaign_id from t)))
            select id as "chunk!", send_group_id as "send_group_id!", size as "size!", parts as "parts!",
                   price as "price_micros!", returned as "returned!" from u"#,
         &groups,
@@ -291,15 +291,15 @@ pub async fn next_chunk(
 pub async fn split(conn: &mut Conn, chunk: i64, n: i32) -> Result<bool> {
     let done = sqlx::query!(
         r#"with d as (select id, channel_type, lane, send_group_id, delivery_ids, not_before, parts, price_micros, reserved,
-                             cardinality(delivery_ids) as size from dispatch
-                       where id = $1 and published_at is null and cardinality(delivery_ids) > $2 for update),
+                             cardinality(delivery_ids) as size, published_at from dispatch where id = $1 for update),
+           c as (select * from d where published_at is null and size > $2),
            rest as (
              insert into dispatch (channel_type, lane, send_group_id, delivery_ids, not_before, parts, price_micros, reserved)
              select channel_type, lane, send_group_id, delivery_ids[$2 + 1 :], not_before, parts - parts * $2 / size,
-                    price_micros - price_micros * $2 / size, reserved from d)
+                    price_micros - price_micros * $2 / size, reserved from c)
            update dispatch x
-              set delivery_ids = d.delivery_ids[: $2], parts = d.parts * $2 / d.size, price_micros = d.price_micros * $2 / d.size
-             from d where x.id = d.id"#,
+              set delivery_ids = c.delivery_ids[: $2], parts = c.parts * $2 / c.size, price_micros = c.price_micros * $2 / c.size
+             from c where x.id = c.id"#,
         chunk,
         n
     )

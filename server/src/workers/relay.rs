@@ -110,15 +110,13 @@ impl Relay {
         let snapshot = self.context.directory.snapshot(&self.context.side).await?;
         pace.look(leadership.conn(), &snapshot).await?;
         let outstanding = queue::outstanding(leadership.conn()).await?;
-        let mut by_queue: HashMap<(Lane, i32), Vec<WaitingGroup>> = HashMap::new();
+        let mut by_line: HashMap<Line, Vec<WaitingGroup>> = HashMap::new();
         for group in groups {
-            by_queue.entry((group.lane, group.channel_id)).or_default().push(group);
+            by_line.entry((group.channel_id, group.lane)).or_default().push(group);
         }
-        let mut keys: Vec<(Lane, i32)> = by_queue.keys().copied().collect();
-        keys.sort_unstable(); // interactive sorts before bulk
         let (mut granted, mut again) = (HashMap::new(), SCAN);
-        for (lane, channel) in keys {
-            let groups = by_queue.remove(&(lane, channel)).unwrap_or_default();
+        for (channel, lane) in pace.order(by_line.keys().copied().collect()) {
+            let groups = by_line.remove(&(channel, lane)).unwrap_or_default();
             let of = |lane| outstanding.get(&(channel, lane)).copied().unwrap_or(0);
             let now_out: i64 = granted.get(&channel).copied().unwrap_or(0);
             let out = Outstanding {

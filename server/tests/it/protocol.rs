@@ -411,8 +411,8 @@ async fn a_permanent_refusal_takes_the_next_channel_at_once() -> anyhow::Result<
     worker.mark(LONG).await?;
     let refusal = Refusal {
         class: FailureClass::FallOver,
-        code: "21211".into(),
-        detail: "invalid number".into(),
+        code: "21612".into(),
+        detail: "no route".into(),
         retry_after: None,
     };
     worker.outcome(1, Sent::Refused(refusal)).await?;

@@ -196,7 +196,9 @@ pub async fn count_recipients(context: &Context, slug: &str, filter: &RecipientF
 /// Sets how fast a campaign is begun that is spread over its window: what waits now, evenly until the window ends.
 async fn spread(conn: &mut Conn, id: i64, spec: &Spec, now: DateTime<Utc>) -> Result<()> {
     let rate = match spec.window.as_ref().filter(|window| window.spread).and_then(|window| window.closes(now)) {
-        Some(closes) => Some(spread::rate(groups::waiting(conn, id).await?, closes - now)),
+        Some(closes) => Some(groups::waiting(conn, id).await?)
+            .filter(|waiting| *waiting > 0)
+            .map(|waiting| spread::rate(waiting, closes - now)),
         None => None,
     };
     Ok(groups::spread(conn, id, rate).await?)

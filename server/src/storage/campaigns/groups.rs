@@ -80,15 +80,12 @@ pub async fn hold_until(conn: &mut Conn, campaign_id: i64, not_before: DateTime<
     Ok(done.rows_affected())
 }
 
-/// How many deliveries a second a campaign may begin; none: as fast as its channels allow.
+/// How many deliveries a second a campaign may begin by its own rate; none: as fast as its channels allow.
 ///
 /// # Errors
 /// What storage says.
 pub async fn rate(conn: &mut Conn, campaign_id: i64) -> Result<Option<f64>> {
-    let rate = sqlx::query_scalar!(
-        "select least(rate_per_second, spread_per_second) from campaign where id = $1",
-        campaign_id
-    );
+    let rate = sqlx::query_scalar!("select rate_per_second from campaign where id = $1", campaign_id);
     Ok(rate.fetch_optional(conn).await?.flatten())
 }
 
@@ -133,11 +130,11 @@ pub async fn retire(conn: &mut Conn, now: DateTime<Utc>) -> Result<u64> {
         r#"with l as (
              select g.id from send_group g left join campaign c on c.id = g.campaign_id
               where g.running and g.campaign_id is not null and (c.id is null or c.state in ('completed', 'cancelled', 'failed'))
-                and not exists (select from dispatch d where d.channel_type = g.channel_type and d.lane = g.lane
-                                                         and d.send_group_id = g.id and d.published_at is null)
-                and not exists (select from dispatch d where d.published_at is not null and d.lease_until > '-infinity'
-                                                         and d.send_group_id = g.id)
-                and not exists (select from timer t where t.send_group_id = g.id)
+                and (select d.id from dispatch d where d.channel_type = g.channel_type and d.lane = g.lane
+                        and d.send_group_id = g.id and d.published_at is null limit 1) is null
+                and (select d.id from dispatch d where d.published_at is not null and d.lease_until > '-infinity'
+                        and d.send_group_id = g.id limit 1) is null
+                and (select t.owner from timer t where t.send_group_id = g.id limit 1) is null
               order by g.id limit 1000 for update of g skip locked)
            update send_group g set running = false, paused_at = $1 from l where g.id = l.id"#,
         now

@@ -67,6 +67,7 @@ pub struct Pace {
     ahead: HashMap<Line, (Ahead, bool)>,
     left_today: HashMap<i32, i64>,
     spent: HashMap<i64, i64>,
+    turn: usize,
 }
 
 impl Pace {
@@ -86,6 +87,7 @@ impl Pace {
             ahead: HashMap::new(),
             left_today: HashMap::new(),
             spent: HashMap::new(),
+            turn: 0,
         })
     }
 
@@ -132,6 +134,19 @@ impl Pace {
             self.left_today = days.into_iter().filter_map(left).collect();
         }
         Ok(())
+    }
+
+    /// The order in which lines are served: interactive ones first, those of bulk in turn, since a campaign's own rate is taken by
+    /// whichever of its channels comes first.
+    #[must_use]
+    pub fn order(&self, mut lines: Vec<Line>) -> Vec<Line> {
+        lines.sort_unstable_by_key(|(channel, lane)| (*lane, *channel));
+        let bulk = lines.partition_point(|(_, lane)| *lane == Lane::Interactive);
+        let bulk = lines.get_mut(bulk..).unwrap_or_default();
+        if !bulk.is_empty() {
+            bulk.rotate_left(self.turn % bulk.len());
+        }
+        lines
     }
 
     /// How much a line may be granted now.
@@ -215,6 +230,7 @@ impl Pace {
     /// Takes what was granted out of every allowance that it counts against.
     pub fn granted(&mut self, line: Line, limits: &Limits, groups: &[WaitingGroup], chunks: &[Granted]) {
         let now = self.now();
+        self.turn = self.turn.wrapping_add(1);
         let (mut messages, mut parts) = (0.0, 0.0);
         for chunk in chunks {
             messages += f64::from(chunk.size);
