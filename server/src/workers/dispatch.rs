@@ -316,7 +316,6 @@ impl Dispatch {
         sent.unwrap_or_else(|_| Sent::Unknown { detail: "no answer in time".into() })
     }
 
-    #[expect(clippy::too_many_arguments, reason = "all that goes on the wire")]
     fn outbound(
         &self,
         channel: &Channel,

@@ -409,12 +409,8 @@ async fn a_permanent_refusal_takes_the_next_channel_at_once() -> anyhow::Result<
     let begun = world.two_steps().await?;
     let worker = Worker::claim(&world, LONG).await?.expect("claimed");
     worker.mark(LONG).await?;
-    let refusal = Refusal {
-        class: FailureClass::FallOver,
-        code: "21612".into(),
-        detail: "no route".into(),
-        retry_after: None,
-    };
+    let refusal =
+        Refusal { class: FailureClass::FallOver, code: "21612".into(), detail: "no route".into(), retry_after: None };
     worker.outcome(1, Sent::Refused(refusal)).await?;
     assert_eq!(worker.finish().await?, Finished::Gone);
     fallback::pass(&world.context).await?;

@@ -187,7 +187,7 @@ fn names(given: Vec<String>, faults: &mut Faults) -> Vec<String> {
         faults.note("required_parameters", format!("has more than {MAX_PARAMETERS} entries"));
     }
     for (index, name) in given.iter().enumerate().filter(|(_, name)| !is_parameter(name)) {
-        faults.note(&format!("required_parameters[{index}]"), format!("is {name:?}: {PARAMETER_NAMES}"));
+        faults.note(format!("required_parameters[{index}]"), format!("is {name:?}: {PARAMETER_NAMES}"));
     }
     given
 }

@@ -25,7 +25,10 @@ use testkit::eventually;
 use tokio_util::sync::CancellationToken;
 
 use super::{Verb, definition, plan_all, spec, world};
-use crate::support::World;
+use crate::support::{
+    World,
+    pipeline::{Workers, simulator},
+};
 
 const SOON: Duration = Duration::from_secs(30);
 const GRANTED: &str =
@@ -221,6 +224,45 @@ async fn calls_that_may_be_open_are_counted_over_all_processes_and_interactive_f
     })
     .await?;
     assert_eq!(world.count(GRANTED).await?, 5, "four of the campaign and one that someone waits for");
+    Ok(())
+}
+
+/// Enough for a slow channel to fill every slot of a worker, if it were let.
+#[tokio::test]
+async fn a_provider_that_never_answers_holds_back_nobody_else_in_its_queue() -> anyhow::Result<()> {
+    let world = world().await?;
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let never = format!("http://{}", silent.local_addr()?);
+    sqlx::query("update channel_provider set settings = jsonb_set(settings, '{base_url}', to_jsonb($1::text))")
+        .bind(never)
+        .execute(&world.db.pool)
+        .await?;
+    let sim = simulator().await?;
+    world.sms_channel("sms-b", &sim.base_url).await?;
+    campaign(&world, "slow", 5_500, spec("all")).await?;
+    let _workers = Workers::start(&world.context, None)?;
+    // What is slow was granted first, and more of it than can be called.
+    let waits = "select count(*) from dispatch where token is not null";
+    eventually(SOON, async || {
+        anyhow::ensure!(world.count(waits).await? >= 10, "the slow channel is not busy yet");
+        Ok(())
+    })
+    .await?;
+    let plan = world.plan(&["sms-b"], |_, step| step.success = domain::fallback::Success::Sent).await?;
+    let mut people = Vec::new();
+    for n in 0..100 {
+        people.push(world.contact(&format!("+9197000000{n:02}")).await?);
+    }
+    world.begin(&plan, &people, domain::channel::Lane::Bulk).await?;
+    world.context.wake.signal(server::wake::Topic::Relay);
+    eventually(SOON, async || {
+        let reached = world.count("select count(*) from notification where state = 'reached'").await?;
+        anyhow::ensure!(reached == 100, "{reached} of 100 are reached");
+        Ok(())
+    })
+    .await?;
+    assert_eq!(world.count("select count(*) from delivery where evidence = 'sent' and send_group_id = 1").await?, 0);
+    drop(silent);
     Ok(())
 }
 
