@@ -309,7 +309,8 @@ impl Process<'_> {
         let (context, stage, retention) = (&self.context, &self.stages.workers, self.config.retention);
         let (outcomes, inbox) = mpsc::channel(OUTCOMES);
         let dispatch = Dispatch::new(context.clone(), Providers::new(context.clone()), outcomes)
-            .with_lease(self.config.workers.lease);
+            .with_lease(self.config.workers.lease)
+            .with_prefetch(self.config.workers.prefetch);
         for queue in Queue::all() {
             self.spawn("dispatch", stage, |stop| dispatch.clone().run(Arc::clone(&self.bus), queue, stop));
         }

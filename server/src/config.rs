@@ -130,6 +130,8 @@ pub enum LogFormat {
 pub struct Workers {
     /// How long a claim holds.
     pub lease: Duration,
+    /// Chunks at once for each queue.
+    pub prefetch: u16,
     /// How long calls under way may take when the process stops.
     pub drain: Duration,
 }
@@ -180,6 +182,7 @@ fn read(layers: &mut Layers) -> Option<Config> {
     let telemetry = telemetry(layers);
     let workers = Workers {
         lease: Duration::from_secs(layers.number("workers.lease_seconds", 15..=600)),
+        prefetch: u16::try_from(layers.number("workers.prefetch", 1..=1000)).unwrap_or(u16::MAX),
         drain: Duration::from_secs(layers.number("workers.drain_seconds", 1..=600)),
     };
     Some(Config {

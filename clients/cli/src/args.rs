@@ -12,9 +12,9 @@ use crate::error::Error;
 use crate::health::Health;
 use crate::input::duration;
 use crate::nouns::{
-    audiences::Audiences, call_lists::CallLists, campaigns::Campaigns, channels::Channels, contacts::Contacts,
-    conversations::Conversations, events::Events, messages::Messages, notifications::Notifications, policies::Policies,
-    sources::Sources, templates::Templates, triggers::Triggers,
+    audiences::Audiences, call_lists::CallLists, campaigns::Campaigns, channels::Channels, compliance::Compliance,
+    contacts::Contacts, conversations::Conversations, events::Events, messages::Messages, notifications::Notifications,
+    policies::Policies, sources::Sources, templates::Templates, triggers::Triggers,
 };
 use crate::out::Out;
 use crate::session::Session;
@@ -81,6 +81,9 @@ enum Command {
     /// Configured lines and the providers behind them.
     #[command(subcommand)]
     Channels(Channels),
+    /// How often people may be written to, and to whom nothing is sent.
+    #[command(subcommand)]
+    Compliance(Compliance),
     /// What is said, in versions.
     #[command(subcommand)]
     Templates(Templates),
@@ -161,6 +164,7 @@ impl Command {
         match self {
             Self::Contacts(it) => it.run(session).await,
             Self::Channels(it) => it.run(session).await,
+            Self::Compliance(it) => it.run(session).await,
             Self::Templates(it) => it.run(session).await,
             Self::Policies(it) => it.run(session).await,
             Self::CallLists(it) => it.run(session).await,

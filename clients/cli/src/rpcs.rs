@@ -79,6 +79,14 @@ rpcs! {
         CheckChannel(CheckChannelRequest) -> v1::CheckChannelResponse;
         GetChannelHealth(GetChannelHealthRequest) -> v1::ChannelHealth;
     }
+    ComplianceService {
+        SetFrequencyCap(SetFrequencyCapRequest) -> v1::FrequencyCap;
+        ListFrequencyCaps(ListFrequencyCapsRequest) -> v1::ListFrequencyCapsResponse;
+        DeleteFrequencyCap(DeleteFrequencyCapRequest) -> ();
+        AddSuppressions(AddSuppressionsRequest) -> v1::AddSuppressionsResponse;
+        RemoveSuppressions(RemoveSuppressionsRequest) -> v1::RemoveSuppressionsResponse;
+        ListSuppressions(ListSuppressionsRequest) -> v1::ListSuppressionsResponse;
+    }
     ContactService {
         CreateContact(CreateContactRequest) -> v1::Contact;
         GetContact(GetContactRequest) -> v1::Contact;

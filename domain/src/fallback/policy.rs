@@ -129,6 +129,17 @@ impl Success {
         }
     }
 
+    /// What a step asks for that does not say: that the message reached the person, as far as the type can prove it. A call
+    /// that was answered has reached someone; of a mail nothing is known but that a server took it.
+    #[must_use]
+    pub const fn standard(channel_type: ChannelType) -> Self {
+        match channel_type {
+            ChannelType::Whatsapp | ChannelType::Sms => Self::Delivered,
+            ChannelType::Voice => Self::Read,
+            ChannelType::Email => Self::Sent,
+        }
+    }
+
     /// Whether READ may stay unproved on this type although the message was read, so that a step needs a `read_fallback`.
     #[must_use]
     pub const fn needs_read_fallback(self, channel_type: ChannelType) -> bool {
@@ -261,6 +272,15 @@ mod tests {
         let json = json!({"steps": [{"target": {"channel_type": "SMS"}, "waits": 1}]});
         let error = serde_json::from_value::<Policy>(json).unwrap_err().to_string();
         assert!(error.contains("waits"), "{error}");
+    }
+
+    #[test]
+    fn what_a_step_asks_for_by_itself_can_be_proved_and_needs_nothing_more() {
+        for channel_type in ChannelType::ALL {
+            let standard = Success::standard(*channel_type);
+            assert!(standard.provable_by(*channel_type), "{channel_type}");
+            assert!(!standard.needs_read_fallback(*channel_type), "{channel_type}");
+        }
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub(crate) mod testing;
 pub mod twilio;
 pub mod wire;
 
-use std::{fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -62,6 +62,18 @@ pub trait Connector: Send + Sync + fmt::Debug {
     fn script(&self, content: &Content, step: &CallStep, webhooks: &str) -> Result<WebhookAnswer, WebhookError> {
         let _ = (content, step, webhooks);
         Err(WebhookError::NotFound)
+    }
+
+    /// Whether a throttling answer with this code is about one recipient, and says nothing of our speed.
+    fn throttles_one_recipient(&self, code: &str) -> bool {
+        let _ = code;
+        false
+    }
+
+    /// Whether a refusal with this code says that the address does not exist, on any channel: nothing more is sent to it.
+    fn address_is_gone(&self, code: &str) -> bool {
+        let _ = code;
+        false
     }
 
     /// A cheap call that proves address and credentials. An error says what is wrong and what to do.
@@ -107,6 +119,9 @@ pub struct Outbound {
     pub in_reply_to: Option<String>,
     /// A link by which the person can unsubscribe with one click, for mail.
     pub unsubscribe_url: Option<String>,
+    /// What the provider must be told besides, by the names of the contract, such as `dlt_template_id`: the channel's
+    /// parameters with those of the content. A connector takes those that its provider knows.
+    pub parameters: BTreeMap<String, String>,
 }
 
 /// How a call ended, as far as the connector can tell.

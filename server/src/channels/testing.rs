@@ -200,6 +200,7 @@ pub(crate) fn outbound(from: &str, content: Content) -> Outbound {
         provider_id: 7,
         in_reply_to: None,
         unsubscribe_url: None,
+        parameters: std::collections::BTreeMap::new(),
     }
 }
 

@@ -17,6 +17,7 @@ mod audiences;
 mod call_lists;
 mod campaigns;
 mod channels;
+mod compliance;
 mod contacts;
 mod conversations;
 mod events;
@@ -88,6 +89,10 @@ pub async fn serve(listener: TcpListener, context: Context, shutdown: Cancellati
         .add_service(limited!(call_list_service_server::CallListServiceServer, call_lists::CallLists { context: of() }))
         .add_service(limited!(campaign_service_server::CampaignServiceServer, campaigns))
         .add_service(limited!(channel_service_server::ChannelServiceServer, channels::Channels { context: of() }))
+        .add_service(limited!(
+            compliance_service_server::ComplianceServiceServer,
+            compliance::Compliance { context: of() }
+        ))
         .add_service(limited!(contact_service_server::ContactServiceServer, contacts::Contacts { context: of() }))
         .add_service(limited!(
             conversation_service_server::ConversationServiceServer,

@@ -187,11 +187,49 @@ fn build(connector: &str, settings: &serde_json::Value, secrets: &Arc<dyn Secret
     (kind.build)(&ProviderSettings::new(values.clone(), Arc::clone(secrets))).map_err(Arc::new)
 }
 
+/// What limits a channel over all processes, as it is configured: its own limits, and those of the provider that is in use.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Limits {
+    /// Messages a second over the channel.
+    pub messages: Option<f64>,
+    /// Parts of short messages a second over the channel.
+    pub parts: Option<f64>,
+    /// Calls that may be open at once.
+    pub calls: Option<f64>,
+    /// People who may be written to first within a day.
+    pub recipients_per_day: Option<i32>,
+    /// The provider that is in use: the first that may be called.
+    pub provider: Option<i32>,
+    /// Messages a second that it takes.
+    pub provider_messages: Option<f64>,
+    /// Parts of short messages a second that it takes.
+    pub provider_parts: Option<f64>,
+}
+
 impl Snapshot {
-    /// The rate of a channel, in messages a second; none: as fast as its provider takes them.
+    /// The rate of a channel as configured, its provider's included, in messages a second; none: as fast as they are taken.
     #[must_use]
     pub fn rate(&self, channel: i32) -> Option<f64> {
-        self.channel(channel).and_then(|c| c.row.rate_per_second)
+        let limits = self.limits(channel);
+        limits.messages.into_iter().chain(limits.provider_messages).reduce(f64::min)
+    }
+
+    /// What limits a channel.
+    #[must_use]
+    pub fn limits(&self, channel: i32) -> Limits {
+        let Some(channel) = self.channel(channel) else { return Limits::default() };
+        let usable = channel.usable_provider(self.read_at).map(|(provider, _)| provider);
+        let provider = usable.or_else(|| channel.providers.first()).map(|provider| &provider.row);
+        let calls = [channel.row.in_flight, provider.and_then(|p| p.in_flight)];
+        Limits {
+            messages: channel.row.rate_per_second,
+            parts: channel.row.parts_per_second,
+            calls: calls.into_iter().flatten().min().map(f64::from),
+            recipients_per_day: channel.row.recipients_per_day,
+            provider: provider.map(|p| p.id),
+            provider_messages: provider.and_then(|p| p.rate_per_second),
+            provider_parts: provider.and_then(|p| p.parts_per_second),
+        }
     }
 
     /// The channel with this key.
@@ -234,6 +272,14 @@ impl Channel {
     #[must_use]
     pub const fn channel_type(&self) -> ChannelType {
         self.row.channel_type
+    }
+
+    /// Whether parts of short messages have to be counted: a rate or a price is in parts.
+    #[must_use]
+    pub fn counts_parts(&self) -> bool {
+        let limited =
+            self.row.parts_per_second.is_some() || self.providers.iter().any(|p| p.row.parts_per_second.is_some());
+        self.row.channel_type == ChannelType::Sms && (limited || self.row.price.is_some())
     }
 
     /// The first provider that may be called now, by machine time.

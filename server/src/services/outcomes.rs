@@ -12,7 +12,7 @@ use domain::{
 };
 use uuid::Uuid;
 
-use super::{Context, Result, consents};
+use super::{Context, Result, consents, directory::Snapshot, suppressions};
 use crate::{
     channels::Sent,
     storage::{
@@ -69,6 +69,7 @@ pub async fn store(context: &Context, ended: &[Ended]) -> Result<Vec<Stored>> {
         outcomes::lock(&mut tx, &ids).await?.into_iter().map(|d| (d.id, d)).collect();
     let (mut rows, mut late, mut results) = (Vec::new(), Vec::new(), Vec::with_capacity(ended.len()));
     let mut effects = Effects::default();
+    let snapshot = context.directory.snapshot(&context.side).await?;
     for end in ended {
         let delivery = open.get(&end.delivery_id).filter(|d| d.token == Some(end.token) && d.work == Work::Sending);
         let Some(delivery) = delivery else {
@@ -79,6 +80,7 @@ pub async fn store(context: &Context, ended: &[Ended]) -> Result<Vec<Stored>> {
         let (step, at_least_once) = step_of(context, &mut tx, delivery).await?;
         let decision = decide(&step, at_least_once, delivery, end, now);
         effects.note(delivery, &decision);
+        effects.note_gone(&snapshot, delivery, end);
         results.push(match (decision.work, decision.requeue_after) {
             (Work::Queued, Some(after)) => Stored::Again(after),
             _ => Stored::Over,
@@ -224,11 +226,21 @@ pub async fn beside(context: &Context, conn: &mut Conn, opting_out: &[Uuid]) -> 
 pub struct Effects {
     opt_outs: Vec<(i64, i32)>,
     parked: Vec<i32>,
+    gone: Vec<(i64, String)>,
 }
 
 impl Effects {
     fn note(&mut self, delivery: &OpenDelivery, decision: &OutcomeDecision) {
         self.add(delivery.address_id, delivery.channel_id, decision.opt_out, decision.park_channel);
+    }
+
+    /// Notes an address of which its provider says that it does not exist.
+    fn note_gone(&mut self, snapshot: &Snapshot, delivery: &OpenDelivery, end: &Ended) {
+        let (Sent::Refused(refusal), Some(address)) = (&end.sent, delivery.address_id) else { return };
+        let provider = snapshot.provider(end.provider_id).and_then(|(_, provider)| provider.connector.as_ref().ok());
+        if provider.is_some_and(|connector| connector.address_is_gone(&refusal.code)) {
+            self.gone.push((address, format!("{}: {}", refusal.code, refusal.detail)));
+        }
     }
 
     /// Notes what one outcome or receipt asks for.
@@ -254,6 +266,7 @@ impl Effects {
         let of_type = |(address, channel): &(i64, i32)| Some((*address, snapshot.channel(*channel)?.channel_type()));
         let opted_out: Vec<_> = self.opt_outs.iter().filter_map(of_type).collect();
         consents::providers_say_opted_out(conn, &opted_out, beside, now).await?;
+        suppressions::provider_refused(conn, &self.gone, now).await?;
         for channel in &self.parked {
             // A channel with another provider goes on over that one: only the breaker of the refusing provider opens.
             if snapshot.channel(*channel).is_some_and(|c| c.providers.len() <= 1) {

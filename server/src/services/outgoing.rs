@@ -67,6 +67,8 @@ pub async fn say(context: &Context, conn: &mut Conn, line: &Line, now: DateTime<
         send_group_id: group,
         delivery_ids: vec![delivery_id],
         delay_secs: 0.0,
+        parts: 1,
+        price_micros: 0,
     };
     queue::enqueue(conn, &[chunk]).await?;
     Ok(())

@@ -18,14 +18,16 @@ use domain::{
     },
     locale::Locale,
     notification::{Reason, State},
-    pacing::chunk_size,
+    pacing::chunk_size_within,
     quiet_hours::Window,
+    sms::segments,
 };
 use uuid::Uuid;
 
-use super::{Context, Result, directory::Snapshot, plans::PinnedPlan};
+use super::{Context, Result, caps::Caps, directory::Snapshot, plans::PinnedPlan};
 use crate::storage::{
     Conn,
+    campaigns::groups,
     planning::{self, CallListEntryRow, DeliveryRow, TimerRow},
     queue::{self, NewChunk},
     recipients::{self, RecipientRow},
@@ -91,7 +93,20 @@ pub struct Page {
     deliveries: Vec<DeliveryRow>,
     timers: Vec<TimerRow>,
     call_lists: Vec<CallListEntryRow>,
-    queued: BTreeMap<(ChannelType, Lane, i64, i32), Vec<Uuid>>,
+    queued: BTreeMap<(ChannelType, Lane, i64, i32), Vec<Queued>>,
+    /// The campaigns of groups, with the rate that each may begin.
+    rates: HashMap<i64, Option<f64>>,
+    caps: Caps,
+}
+
+/// A delivery that is about to be queued.
+#[derive(Debug, Clone, Copy)]
+struct Queued {
+    id: Uuid,
+    /// Parts of a short message; 1 where nobody counts them.
+    parts: i32,
+    /// What it costs, in millionths.
+    micros: i64,
 }
 
 impl Page {
@@ -100,18 +115,24 @@ impl Page {
     /// # Errors
     /// What storage says.
     pub async fn load(context: &Context, snapshot: Arc<Snapshot>, conn: &mut Conn, contacts: &[i64]) -> Result<Self> {
+        let recipients = recipients::load(conn, contacts).await?;
+        let now = context.clock.now();
+        let caps =
+            Caps::load(conn, recipients.values().flat_map(|r| &r.addresses).map(|a| a.id).collect(), now).await?;
         Ok(Self {
-            now: context.clock.now(),
+            now,
             zone: context.settings.time_zone,
             snapshot,
             quiet_hours: context.settings.quiet_hours.clone(),
-            recipients: recipients::load(conn, contacts).await?,
+            recipients,
             facts: HashMap::new(),
             groups: HashMap::new(),
             deliveries: Vec::new(),
             timers: Vec::new(),
             call_lists: Vec::new(),
             queued: BTreeMap::new(),
+            rates: HashMap::new(),
+            caps,
         })
     }
 
@@ -125,6 +146,12 @@ impl Page {
     #[must_use]
     pub fn zone_of(&self, contact_id: i64) -> Tz {
         self.recipients.get(&contact_id).and_then(|r| r.time_zone.parse().ok()).unwrap_or(self.zone)
+    }
+
+    /// The language of a contact; empty where it is not known.
+    #[must_use]
+    pub fn locale_of(&self, contact_id: i64) -> &str {
+        self.recipients.get(&contact_id).map_or("", |r| r.locale.as_str())
     }
 
     /// Asks the rulebook where a subject stands, and notes what is to be written for it.
@@ -141,7 +168,10 @@ impl Page {
     /// What would happen to a subject now; nothing is noted. None for a contact that does not exist.
     pub fn foresee(&mut self, subject: &Subject) -> Option<Entered> {
         let recipient = self.recipients.get(&subject.contact_id)?;
-        let recipient = recipient_facts(recipient, self.zone, &self.snapshot, &subject.variables);
+        let mut recipient = recipient_facts(recipient, self.zone, &self.snapshot, &subject.variables);
+        for address in &mut recipient.addresses {
+            address.capped = self.caps.capped(address.id, &subject.purpose);
+        }
         let now = self.now;
         let facts = self.channel_facts(&subject.plan);
         let entry = Entry {
@@ -176,15 +206,19 @@ impl Page {
             planning::insert_deliveries(conn, &self.deliveries, self.now).await?.into_iter().collect()
         };
         let mut chunks = Vec::new();
-        for ((channel_type, lane, send_group_id, channel_id), ids) in &self.queued {
-            let ids: Vec<Uuid> = ids.iter().copied().filter(|id| inserted.contains(id)).collect();
-            let size = chunk_size(*lane, self.snapshot.rate(*channel_id));
-            chunks.extend(ids.chunks(size).map(|part| NewChunk {
+        for ((channel_type, lane, send_group_id, channel_id), queued) in &self.queued {
+            let queued: Vec<Queued> = queued.iter().copied().filter(|q| inserted.contains(&q.id)).collect();
+            let campaign = self.rates.get(send_group_id).copied().flatten();
+            let calls = self.snapshot.limits(*channel_id).calls;
+            let size = chunk_size_within(*lane, self.snapshot.rate(*channel_id), campaign, calls);
+            chunks.extend(queued.chunks(size).map(|part| NewChunk {
                 channel_type: channel_type.as_str().to_owned(),
                 lane: *lane,
                 send_group_id: *send_group_id,
-                delivery_ids: part.to_vec(),
+                delivery_ids: part.iter().map(|q| q.id).collect(),
                 delay_secs: 0.0,
+                parts: part.iter().map(|q| q.parts).fold(0, i32::saturating_add),
+                price_micros: part.iter().map(|q| q.micros).fold(0, i64::saturating_add),
             }));
         }
         if !chunks.is_empty() {
@@ -225,7 +259,9 @@ impl Page {
                     skipped: None,
                     valid_until: send.valid_until,
                 });
-                self.queued.entry((send.channel_type, subject.lane, group, send.channel)).or_default().push(id);
+                self.caps.note(send.address_id, send.channel_type, &subject.purpose);
+                let queued = self.weigh(id, subject, send.step, send.channel);
+                self.queued.entry((send.channel_type, subject.lane, group, send.channel)).or_default().push(queued);
                 Ok(Placed { state: State::Waiting, step, reason: None })
             }
             Then::Defer { step, until, reason } => {
@@ -248,6 +284,18 @@ impl Page {
             }
             Then::Expired => Ok(ended(State::Expired, subject.from_step, Reason::ValidityPassed)),
         }
+    }
+
+    /// What a delivery counts against rates in parts, and against a budget. Its words are rendered only where parts count.
+    fn weigh(&self, id: Uuid, subject: &Subject, step: usize, channel: i32) -> Queued {
+        let Some(channel) = self.snapshot.channel(channel) else { return Queued { id, parts: 1, micros: 0 } };
+        let locale = self.locale_of(subject.contact_id);
+        let parts = match channel.counts_parts() {
+            true => parts_of(&subject.plan, step, locale, &subject.variables),
+            false => 1,
+        };
+        let micros = channel.row.price.as_ref().map_or(0, |price| price.times(parts.into()));
+        Queued { id, parts, micros }
     }
 
     /// A step that is skipped gets a delivery that says why; of a step with several channels the last one speaks.
@@ -310,8 +358,20 @@ impl Page {
             planning::send_group(conn, subject.campaign_id, channel_id, channel_type, subject.lane, subject.weight)
                 .await?;
         self.groups.insert(key, id);
+        if let Some(campaign) = subject.campaign_id {
+            self.rates.insert(id, groups::rate(conn, campaign).await?);
+        }
         Ok(id)
     }
+}
+
+/// The parts of a short message that a step says to a person; 1 where it says nothing that can be counted.
+pub(super) fn parts_of(plan: &PinnedPlan, step: usize, locale: &str, variables: &serde_json::Value) -> i32 {
+    let template = plan.templates.get(step).and_then(Option::as_ref);
+    let locales: Vec<&str> = Some(locale).filter(|l| !l.is_empty()).into_iter().collect();
+    let rendered = template.zip(variables.as_object()).map(|(t, v)| t.render(ChannelType::Sms, &locales, v));
+    let said = rendered.and_then(std::result::Result::ok).map(|said| said.content.plain_text());
+    said.map_or(1, |words| i32::from(segments(&words).parts.min(i16::MAX.unsigned_abs())))
 }
 
 fn ended(state: State, step: i16, reason: Reason) -> Placed {

@@ -72,8 +72,31 @@ pub struct PinnedPlan {
     pub template_version_ids: Vec<i64>,
     /// What the templates have to say, for [`domain::fallback::ChannelFacts`].
     pub template_facts: Vec<TemplateFact>,
+    /// What providers are told with each content of each step's template.
+    pub parameters: Vec<Vec<ContentParameters>>,
     /// Whether a template says who is written to, without being told: [`templates::CONTACT`].
     pub says_contact: bool,
+}
+
+/// What providers are told with one content of a template.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContentParameters {
+    /// The medium of the content.
+    pub channel_type: ChannelType,
+    /// Its language, as the template names it.
+    pub language: String,
+    /// The parameters, by name.
+    pub parameters: BTreeMap<String, String>,
+}
+
+impl PinnedPlan {
+    /// What providers are told with the content of a step in a language.
+    #[must_use]
+    pub fn parameters_of(&self, step: usize, channel_type: ChannelType, language: &str) -> BTreeMap<String, String> {
+        let mut contents = self.parameters.get(step).into_iter().flatten();
+        let said = contents.find(|c| c.channel_type == channel_type && c.language == language);
+        said.map(|content| content.parameters.clone()).unwrap_or_default()
+    }
 }
 
 /// The plans of this process. Cheap to clone; clones share what is kept.
@@ -192,7 +215,9 @@ fn build(row: PlanRow, versions: &[VersionRow]) -> Result<PinnedPlan> {
         }
     }
     let template_of = |id: &i64| compiled.get(id).map(|(compiled, _)| Arc::clone(compiled));
+    let parameters = row.template_version_ids.iter().map(|id| compiled.get(id).map_or_else(Vec::new, |(_, t)| told(t)));
     Ok(PinnedPlan {
+        parameters: parameters.collect(),
         id: row.id,
         policy_version_id: row.policy_version_id,
         valid_for: definition.valid_for(),
@@ -203,6 +228,17 @@ fn build(row: PlanRow, versions: &[VersionRow]) -> Result<PinnedPlan> {
         says_contact: compiled.values().any(|(_, template)| template.says_contact()),
         template_version_ids: row.template_version_ids,
     })
+}
+
+/// What providers are told with each content of a template.
+fn told(template: &templates::Definition) -> Vec<ContentParameters> {
+    let contents = template.version.contents.iter().enumerate();
+    let told = |(index, content): (usize, &domain::template::ContentTemplate)| ContentParameters {
+        channel_type: content.channel_type,
+        language: content.language.clone(),
+        parameters: template.provider_parameters.get(index).cloned().unwrap_or_default(),
+    };
+    contents.map(told).collect()
 }
 
 /// What a template has to say, one entry for each channel type.

@@ -9,7 +9,7 @@ use domain::{
     message::{Attachment, Content},
 };
 
-use super::{Context, Error, Result};
+use super::{Context, Error, Result, parameters::Parameters};
 use crate::{
     channels::Refusal,
     storage::{self, dispatch::Claimed},
@@ -42,7 +42,7 @@ impl<'a> From<&'a Claimed> for Source<'a> {
     }
 }
 
-/// The content of a delivery, with the files of its notification where it is a mail.
+/// The content of a delivery, with the files of its notification where it is a mail; and what its provider is told besides.
 ///
 /// # Errors
 /// As [`words`].
@@ -50,8 +50,8 @@ pub async fn content(
     context: &Context,
     claimed: &Claimed,
     channel_type: ChannelType,
-) -> std::result::Result<Content, Refusal> {
-    let mut content = words(context, claimed, channel_type).await?;
+) -> std::result::Result<(Content, Parameters), Refusal> {
+    let (mut content, parameters) = said(context, claimed, channel_type).await?;
     if let (Content::Email { attachments, .. }, Some(notification)) = (&mut content, claimed.notification_id) {
         let mut conn = context.side.conn().await.map_err(|error| unreadable("ATTACHMENT_UNREADABLE", &error))?;
         let files = storage::sending::attachments(&mut conn, notification).await;
@@ -62,7 +62,7 @@ pub async fn content(
             data_base64: STANDARD.encode(file.data),
         }));
     }
-    Ok(content)
+    Ok((content, parameters))
 }
 
 /// The content of a delivery without the files that travel with it.
@@ -74,9 +74,19 @@ pub async fn words<'a>(
     source: impl Into<Source<'a>>,
     channel_type: ChannelType,
 ) -> std::result::Result<Content, Refusal> {
+    said(context, source, channel_type).await.map(|(content, _)| content)
+}
+
+/// The content of a delivery, and what its provider is told besides.
+async fn said<'a>(
+    context: &Context,
+    source: impl Into<Source<'a>>,
+    channel_type: ChannelType,
+) -> std::result::Result<(Content, Parameters), Refusal> {
     let source = source.into();
     if let Some(stored) = source.content {
         return serde_json::from_value(stored.clone())
+            .map(|content| (content, Parameters::new()))
             .map_err(|error| refusal("CONTENT_UNREADABLE", &error.to_string()));
     }
     let Some(plan_id) = source.plan_id else { return Err(refusal("CONTENT_MISSING", "nothing is to be said")) };
@@ -100,7 +110,7 @@ pub async fn words<'a>(
     let locales: Vec<&str> = Some(source.locale).filter(|l| !l.is_empty()).into_iter().collect();
     template
         .render(channel_type, &locales, variables)
-        .map(|rendered| rendered.content)
+        .map(|rendered| (rendered.content, plan.parameters_of(step, channel_type, &rendered.language)))
         .map_err(|error| refusal("TEMPLATE_NOT_RENDERED", &error.to_string()))
 }
 

@@ -3,9 +3,10 @@
 //! The processes that send read [`super::directory`] instead. A deleted channel keeps its row, so that what went over it
 //! keeps its name; its slug is free again.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
-use domain::channel::ChannelType;
-use domain::delivery::FailureClass;
+use domain::{channel::ChannelType, delivery::FailureClass, price::Money};
 
 use super::{Conn, Result, directory::ProviderRow};
 
@@ -28,12 +29,29 @@ pub struct ChannelRow {
     pub state_reason: Option<String>,
     /// Messages a second over all processes; none: as fast as the providers take them.
     pub rate_per_second: Option<f64>,
+    /// What else limits it, what it costs, and what its providers are told.
+    pub terms: Terms,
     /// Changes with every write.
     pub version: i32,
     /// When it was created.
     pub created_at: DateTime<Utc>,
     /// When it was last changed.
     pub updated_at: DateTime<Utc>,
+}
+
+/// What else limits a channel, what it costs, and what its providers are told with every message.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Terms {
+    /// Parts of short messages a second over all processes; none: no limit.
+    pub parts_per_second: Option<f64>,
+    /// People who may be written to first within 24 hours; none: no limit.
+    pub recipients_per_day: Option<i32>,
+    /// What a message, or a part of a short message, costs; none: not known.
+    pub price: Option<Money>,
+    /// What providers are told, by name.
+    pub provider_parameters: BTreeMap<String, String>,
+    /// What must be told: here or by the template.
+    pub required_parameters: Vec<String>,
 }
 
 /// What is written of a channel.
@@ -45,6 +63,8 @@ pub struct ChannelWrite<'a> {
     pub service_identifier: &'a str,
     /// Messages a second over all processes.
     pub rate_per_second: Option<f64>,
+    /// What else limits it, what it costs, and what its providers are told.
+    pub terms: &'a Terms,
 }
 
 /// What is written of a provider.
@@ -62,6 +82,21 @@ pub struct ProviderWrite {
     pub in_flight: Option<i32>,
     /// How long a call may take, in milliseconds.
     pub timeout_ms: Option<i32>,
+    /// Parts of short messages a second that it takes.
+    pub parts_per_second: Option<f64>,
+}
+
+/// Reads the columns of [`Terms`]; every query below selects the same.
+macro_rules! terms {
+    ($r:expr) => {
+        Terms {
+            parts_per_second: $r.parts_per_second,
+            recipients_per_day: $r.recipients_per_day,
+            price: $r.price_micros.zip($r.price_currency).map(|(micros, currency)| Money { currency, micros }),
+            provider_parameters: serde_json::from_value($r.provider_parameters)?,
+            required_parameters: $r.required_parameters,
+        }
+    };
 }
 
 /// Creates a channel without providers. Says its key.
@@ -78,15 +113,23 @@ pub async fn insert(
 ) -> Result<i32> {
     let id = sqlx::query_scalar!(
         r#"insert into channel (slug, channel_type, display_name, service_identifier, rate_per_second, state, created_at,
-                                updated_at)
-           values ($1, $2, $3, $4, $5, (case when $6 then 'enabled' else 'disabled' end)::channel_state, $7, $7) returning id"#,
+                                updated_at, parts_per_second, recipients_per_day, price_micros, price_currency,
+                                provider_parameters, required_parameters)
+           values ($1, $2, $3, $4, $5, (case when $6 then 'enabled' else 'disabled' end)::channel_state, $7, $7, $8, $9, $10,
+                   $11, $12, $13) returning id"#,
         slug,
         channel_type.as_str(),
         write.display_name,
         write.service_identifier,
         write.rate_per_second,
         enabled,
-        now
+        now,
+        write.terms.parts_per_second,
+        write.terms.recipients_per_day,
+        write.terms.price.as_ref().map(|price| price.micros),
+        write.terms.price.as_ref().map(|price| price.currency.as_str()),
+        serde_json::json!(write.terms.provider_parameters),
+        &write.terms.required_parameters
     )
     .fetch_one(conn)
     .await?;
@@ -105,7 +148,8 @@ pub async fn list(
 ) -> Result<Vec<ChannelRow>> {
     let rows = sqlx::query!(
         r#"select id, slug, display_name, channel_type, service_identifier, state::text as "state!", state_reason,
-                  rate_per_second, version, created_at, updated_at
+                  rate_per_second, version, created_at, updated_at, parts_per_second, recipients_per_day, price_micros,
+                  price_currency, provider_parameters, required_parameters
              from channel
             where deleted_at is null and slug > $1 and ($2::text is null or channel_type = $2) order by slug limit $3"#,
         after,
@@ -125,6 +169,7 @@ pub async fn list(
                 state: r.state,
                 state_reason: r.state_reason,
                 rate_per_second: r.rate_per_second,
+                terms: terms!(r),
                 version: r.version,
                 created_at: r.created_at,
                 updated_at: r.updated_at,
@@ -151,7 +196,8 @@ pub async fn lock(conn: &mut Conn, slug: &str) -> Result<bool> {
 pub async fn find(conn: &mut Conn, slug: &str) -> Result<Option<ChannelRow>> {
     let row = sqlx::query!(
         r#"select id, slug, display_name, channel_type, service_identifier, state::text as "state!", state_reason,
-                  rate_per_second, version, created_at, updated_at
+                  rate_per_second, version, created_at, updated_at, parts_per_second, recipients_per_day, price_micros,
+                  price_currency, provider_parameters, required_parameters
              from channel where slug = $1 and deleted_at is null"#,
         slug
     )
@@ -167,6 +213,7 @@ pub async fn find(conn: &mut Conn, slug: &str) -> Result<Option<ChannelRow>> {
         state: r.state,
         state_reason: r.state_reason,
         rate_per_second: r.rate_per_second,
+        terms: terms!(r),
         version: r.version,
         created_at: r.created_at,
         updated_at: r.updated_at,
@@ -180,7 +227,8 @@ pub async fn find(conn: &mut Conn, slug: &str) -> Result<Option<ChannelRow>> {
 pub async fn providers(conn: &mut Conn, channels: &[i32]) -> Result<Vec<ProviderRow>> {
     let rows = sqlx::query_as!(
         ProviderRow,
-        r#"select id, channel_id, name, connector, settings, enabled, rate_per_second, in_flight, timeout_ms, open_until
+        r#"select id, channel_id, name, connector, settings, enabled, rate_per_second, in_flight, timeout_ms, open_until,
+                  parts_per_second
              from channel_provider where channel_id = any($1) order by channel_id, position, id"#,
         channels
     )
@@ -196,12 +244,19 @@ pub async fn providers(conn: &mut Conn, channels: &[i32]) -> Result<Vec<Provider
 pub async fn update(conn: &mut Conn, id: i32, write: &ChannelWrite<'_>, now: DateTime<Utc>) -> Result<()> {
     sqlx::query!(
         r#"update channel set display_name = $2, service_identifier = $3, rate_per_second = $4, version = version + 1,
-                              updated_at = $5 where id = $1"#,
+                              updated_at = $5, parts_per_second = $6, recipients_per_day = $7, price_micros = $8,
+                              price_currency = $9, provider_parameters = $10, required_parameters = $11 where id = $1"#,
         id,
         write.display_name,
         write.service_identifier,
         write.rate_per_second,
-        now
+        now,
+        write.terms.parts_per_second,
+        write.terms.recipients_per_day,
+        write.terms.price.as_ref().map(|price| price.micros),
+        write.terms.price.as_ref().map(|price| price.currency.as_str()),
+        serde_json::json!(write.terms.provider_parameters),
+        &write.terms.required_parameters
     )
     .execute(conn)
     .await?;
@@ -220,6 +275,7 @@ pub async fn set_providers(conn: &mut Conn, channel_id: i32, providers: &[Provid
     let rates: Vec<Option<f64>> = providers.iter().map(|p| p.rate_per_second).collect();
     let in_flight: Vec<Option<i32>> = providers.iter().map(|p| p.in_flight).collect();
     let timeouts: Vec<Option<i32>> = providers.iter().map(|p| p.timeout_ms).collect();
+    let parts: Vec<Option<f64>> = providers.iter().map(|p| p.parts_per_second).collect();
     sqlx::query!(
         "delete from channel_provider where channel_id = $1 and name <> all($2)",
         channel_id,
@@ -228,20 +284,23 @@ pub async fn set_providers(conn: &mut Conn, channel_id: i32, providers: &[Provid
     .execute(&mut *conn)
     .await?;
     sqlx::query!(
-        r#"insert into channel_provider (channel_id, name, position, connector, settings, rate_per_second, in_flight, timeout_ms)
-           select $1, x.name, x.position::smallint, x.connector, x.settings, x.rate, x.in_flight, x.timeout_ms
-             from unnest($2::text[], $3::text[], $4::jsonb[], $5::double precision[], $6::int[], $7::int[])
-                  with ordinality as x(name, connector, settings, rate, in_flight, timeout_ms, position)
+        r#"insert into channel_provider (channel_id, name, position, connector, settings, rate_per_second, in_flight, timeout_ms,
+                                         parts_per_second)
+           select $1, x.name, x.position::smallint, x.connector, x.settings, x.rate, x.in_flight, x.timeout_ms, x.parts
+             from unnest($2::text[], $3::text[], $4::jsonb[], $5::double precision[], $6::int[], $7::int[], $8::double precision[])
+                  with ordinality as x(name, connector, settings, rate, in_flight, timeout_ms, parts, position)
            on conflict (channel_id, name) do update
               set position = excluded.position, connector = excluded.connector, settings = excluded.settings,
-                  rate_per_second = excluded.rate_per_second, in_flight = excluded.in_flight, timeout_ms = excluded.timeout_ms"#,
+                  rate_per_second = excluded.rate_per_second, in_flight = excluded.in_flight, timeout_ms = excluded.timeout_ms,
+                  parts_per_second = excluded.parts_per_second"#,
         channel_id,
         &names as &[&str],
         &connectors as &[&str],
         &settings as &[&serde_json::Value],
         &rates as &[Option<f64>],
         &in_flight as &[Option<i32>],
-        &timeouts as &[Option<i32>]
+        &timeouts as &[Option<i32>],
+        &parts as &[Option<f64>]
     )
     .execute(conn)
     .await?;

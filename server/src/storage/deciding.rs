@@ -203,6 +203,9 @@ pub async fn due_timers(conn: &mut Conn, kind: &str, now: DateTime<Utc>, limit: 
     Ok(rows)
 }
 
+/// Every kind of timer: a step's wait, a question to a provider. Due ones are read by kind, and so is the next one.
+pub const TIMER_KINDS: &[&str] = &["step", "ask"];
+
 /// When the next timer of running groups is due, in business time; none while nothing may be decided, because what people and
 /// providers say may be hidden.
 ///
@@ -212,8 +215,11 @@ pub async fn next_due(conn: &mut Conn) -> Result<Option<DateTime<Utc>>> {
     let next = sqlx::query_scalar!(
         r#"select min(greatest(x.due_at + g.clock_shift, g.quiet_until))
              from send_group g cross join lateral (
-                  select t.due_at from timer t where t.send_group_id = g.id order by t.due_at limit 1) x
-            where g.running and deaf_since() is null"#
+                  select t.due_at from unnest($1::text[]) as k(kind) cross join lateral (
+                         select y.due_at from timer y where y.send_group_id = g.id and y.kind = k.kind order by y.due_at limit 1) t
+                   order by t.due_at limit 1) x
+            where g.running and deaf_since() is null"#,
+        TIMER_KINDS as &[&str]
     )
     .fetch_one(conn)
     .await?;

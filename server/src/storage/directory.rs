@@ -1,7 +1,7 @@
 //! All channels with their providers in one read, for the directory that every process keeps in memory.
 
 use chrono::{DateTime, Utc};
-use domain::channel::ChannelType;
+use domain::{channel::ChannelType, price::Money};
 
 use super::{Conn, Result};
 
@@ -24,6 +24,16 @@ pub struct ChannelRow {
     pub rate_per_second: Option<f64>,
     /// Open calls at once; none: the connector's default.
     pub in_flight: Option<i32>,
+    /// Parts of short messages a second over all processes; none: no limit.
+    pub parts_per_second: Option<f64>,
+    /// People who may be written to first within 24 hours; none: no limit.
+    pub recipients_per_day: Option<i32>,
+    /// What a message, or a part of a short message, costs.
+    pub price: Option<Money>,
+    /// What providers are told with every message, texts by name.
+    pub provider_parameters: serde_json::Value,
+    /// What must be told: here or by the template.
+    pub required_parameters: Vec<String>,
 }
 
 /// A provider as it stands.
@@ -49,6 +59,8 @@ pub struct ProviderRow {
     pub timeout_ms: Option<i32>,
     /// Machine time until which its circuit breaker is open.
     pub open_until: Option<DateTime<Utc>>,
+    /// Parts of short messages a second that it takes; none: no limit of its own.
+    pub parts_per_second: Option<f64>,
 }
 
 /// Everything that stands, by slug, each channel's providers in the order of preference; with Postgres's machine time, against
@@ -70,7 +82,8 @@ pub struct Directory {
 pub async fn load(conn: &mut Conn) -> Result<Directory> {
     let read_at = sqlx::query_scalar!(r#"select clock_timestamp() as "now!""#).fetch_one(&mut *conn).await?;
     let rows = sqlx::query!(
-        r#"select id, slug, channel_type, service_identifier, state::text as "state!", state_reason, rate_per_second, in_flight
+        r#"select id, slug, channel_type, service_identifier, state::text as "state!", state_reason, rate_per_second, in_flight,
+                  parts_per_second, recipients_per_day, price_micros, price_currency, provider_parameters, required_parameters
              from channel where deleted_at is null order by slug"#
     )
     .fetch_all(&mut *conn)
@@ -86,11 +99,17 @@ pub async fn load(conn: &mut Conn) -> Result<Directory> {
             state_reason: r.state_reason,
             rate_per_second: r.rate_per_second,
             in_flight: r.in_flight,
+            parts_per_second: r.parts_per_second,
+            recipients_per_day: r.recipients_per_day,
+            price: r.price_micros.zip(r.price_currency).map(|(micros, currency)| Money { currency, micros }),
+            provider_parameters: r.provider_parameters,
+            required_parameters: r.required_parameters,
         });
     }
     let providers = sqlx::query_as!(
         ProviderRow,
-        r#"select id, channel_id, name, connector, settings, enabled, rate_per_second, in_flight, timeout_ms, open_until
+        r#"select id, channel_id, name, connector, settings, enabled, rate_per_second, in_flight, timeout_ms, open_until,
+                  parts_per_second
              from channel_provider p
             where exists (select from channel c where c.id = p.channel_id and c.deleted_at is null)
             order by channel_id, position, id"#

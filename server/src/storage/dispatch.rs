@@ -178,28 +178,33 @@ pub async fn cancel_unwanted(conn: &mut Conn, ids: &[Uuid], now: DateTime<Utc>) 
     Ok(done.rows_affected())
 }
 
-/// Ends a chunk in which nothing is queued or on the wire, or gives it back with what is still queued.
+/// Ends a chunk in which nothing is queued or on the wire, or gives it back with what is still queued, and with that alone; what
+/// it is `untried` tells the relay that the channel has more than it takes.
 ///
 /// In a statement of its own after the outcomes, which it must see. A chunk in which a call of an earlier worker is still
 /// open is left to the sweep: deleted, that call would have no row that is swept.
 ///
 /// # Errors
 /// What storage says.
-pub async fn finish(conn: &mut Conn, chunk: i64, token: Uuid, delay_secs: f64) -> Result<Finished> {
+pub async fn finish(conn: &mut Conn, chunk: i64, token: Uuid, delay_secs: f64, untried: bool) -> Result<Finished> {
     let row = sqlx::query!(
         r#"with s as (select d.id, bool_or(x.work = 'sending' and y.ours) as sending,
-                             bool_or(x.work = 'queued' and y.ours) as queued
-                        from dispatch d cross join unnest(d.delivery_ids) i(id) join delivery x on x.id = i.id
+                             bool_or(x.work = 'queued' and y.ours) as queued,
+                             array_agg(x.id order by i.place) filter (where x.work = 'queued' and y.ours) as left_over
+                        from dispatch d cross join unnest(d.delivery_ids) with ordinality i(id, place)
+                        join delivery x on x.id = i.id
                        cross join lateral (select coalesce(x.chunk_id, d.id) = d.id as ours) y
                        where d.id = $1 and d.token = $2 group by d.id),
            gone as (delete from dispatch d using s where d.id = s.id and not s.sending and not s.queued returning d.id),
-           back as (update dispatch d set published_at = null, token = null, lease_until = null,
-                           not_before = clock_timestamp() + make_interval(secs => $3)
+           back as (update dispatch d set published_at = null, token = null, lease_until = null, delivery_ids = s.left_over,
+                           parts = ceil(d.parts::double precision * cardinality(s.left_over) / cardinality(d.delivery_ids)),
+                           returned = $4, not_before = clock_timestamp() + make_interval(secs => $3)
                       from s where d.id = s.id and s.queued and not s.sending returning d.id)
            select (select count(*) from gone) as "gone!", (select count(*) from back) as "back!""#,
         chunk,
         token,
-        delay_secs
+        delay_secs,
+        untried
     )
     .fetch_one(conn)
     .await?;

@@ -25,12 +25,24 @@ pub enum Kind {
     Orphan,
     /// Bodies of webhooks that stand in no day's partition.
     WebhookBody,
+    /// Distances that nobody asks about any more, and who was counted on a day that is over.
+    PairPace,
+    /// Hours of the days of channels.
+    ChannelDay,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 6] =
-        [Self::Request, Self::ProviderRef, Self::InboundRef, Self::Event, Self::Orphan, Self::WebhookBody];
+    pub const ALL: [Self; 8] = [
+        Self::Request,
+        Self::ProviderRef,
+        Self::InboundRef,
+        Self::Event,
+        Self::Orphan,
+        Self::WebhookBody,
+        Self::PairPace,
+        Self::ChannelDay,
+    ];
 
     /// The name in logs and metrics.
     #[must_use]
@@ -42,6 +54,8 @@ impl Kind {
             Self::Event => "event",
             Self::Orphan => "orphan",
             Self::WebhookBody => "webhook_body",
+            Self::PairPace => "pair_pace",
+            Self::ChannelDay => "channel_day",
         }
     }
 }
@@ -98,6 +112,25 @@ pub async fn remove_old(conn: &mut Conn, kind: Kind, before: DateTime<Utc>) -> R
             sqlx::query!(
                 r#"delete from receipt_orphan
                     where ctid = any (array(select ctid from receipt_orphan where given_up_at < $1 limit $2))"#,
+                before,
+                BATCH
+            )
+            .execute(conn)
+            .await?
+        }
+        Kind::PairPace => {
+            sqlx::query!(
+                r#"delete from pair_pace where ctid = any (array(
+                     select ctid from pair_pace where full_at < $1 and counted_at < $1 limit $2))"#,
+                before,
+                BATCH
+            )
+            .execute(conn)
+            .await?
+        }
+        Kind::ChannelDay => {
+            sqlx::query!(
+                r#"delete from channel_day where ctid = any (array(select ctid from channel_day where hour < $1 limit $2))"#,
                 before,
                 BATCH
             )

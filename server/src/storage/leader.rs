@@ -38,6 +38,14 @@ impl Leadership {
         self.conn.ping().await.is_ok()
     }
 
+    /// A transaction of the leader's own.
+    ///
+    /// # Errors
+    /// What storage says.
+    pub async fn begin(&mut self) -> Result<sqlx::Transaction<'_, Postgres>> {
+        Ok(self.conn.begin().await?)
+    }
+
     /// The connection that holds the lock, for the leader's own transactions: if it dies, they die with it.
     pub const fn conn(&mut self) -> &mut PgConnection {
         &mut self.conn

@@ -22,6 +22,10 @@ pub struct NewChunk {
     pub delivery_ids: Vec<Uuid>,
     /// How long the chunk waits before it may be published, by machine time: back-off. Zero: at once.
     pub delay_secs: f64,
+    /// What it counts against rates in parts of short messages; less than its deliveries: one each.
+    pub parts: i32,
+    /// What it costs if all of it goes out, in millionths of the unit of its channel's currency.
+    pub price_micros: i64,
 }
 
 /// Queues chunks. A conversation's message learns which chunk carries it, so that the message before it can wake it.
@@ -35,17 +39,18 @@ pub async fn enqueue(conn: &mut Conn, chunks: &[NewChunk]) -> Result<()> {
         .map(|c| {
             serde_json::json!({
                 "channel_type": c.channel_type, "lane": c.lane, "send_group_id": c.send_group_id,
-                "delivery_ids": c.delivery_ids, "delay": c.delay_secs,
+                "delivery_ids": c.delivery_ids, "delay": c.delay_secs, "parts": c.parts, "price": c.price_micros,
             })
         })
         .collect();
     sqlx::query!(
         r#"with k as (
-           insert into dispatch (channel_type, lane, send_group_id, delivery_ids, not_before)
+           insert into dispatch (channel_type, lane, send_group_id, delivery_ids, not_before, parts, price_micros)
            select c.channel_type, c.lane::lane, c.send_group_id, c.delivery_ids,
-                  case when c.delay > 0 then clock_timestamp() + make_interval(secs => c.delay) else '-infinity' end
+                  case when c.delay > 0 then clock_timestamp() + make_interval(secs => c.delay) else '-infinity' end,
+                  c.parts, c.price
              from jsonb_to_recordset($1) as c(channel_type text, lane text, send_group_id bigint, delivery_ids uuid[],
-                                              delay double precision)
+                                              delay double precision, parts int, price bigint)
            returning id, delivery_ids)
            update delivery d set chunk_id = k.id from k
             where cardinality(k.delivery_ids) = 1 and d.id = k.delivery_ids[1] and d.message_id is not null"#,
@@ -69,6 +74,19 @@ pub struct WaitingGroup {
     pub lane: Lane,
     /// Its share among the groups of its channel.
     pub weight: i32,
+    /// The campaign that it belongs to, with its limits.
+    pub campaign: Option<CampaignLimits>,
+}
+
+/// What limits a campaign on all its channels together.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct CampaignLimits {
+    /// The campaign.
+    pub id: i64,
+    /// How many deliveries a second it may begin; none: as fast as its channels allow.
+    pub rate: Option<f64>,
+    /// What is left of its budget, in millionths; none: it has none.
+    pub budget_left: Option<i64>,
 }
 
 /// The running groups that have a chunk which may go now.
@@ -77,11 +95,15 @@ pub struct WaitingGroup {
 /// What storage says.
 pub async fn waiting_groups(conn: &mut Conn, now: DateTime<Utc>) -> Result<Vec<WaitingGroup>> {
     let rows = sqlx::query!(
-        r#"select g.id, g.channel_id, g.channel_type, g.lane::text as "lane!", g.weight
+        r#"select g.id as "id!", g.channel_id as "channel_id!", g.channel_type as "channel_type!", g.lane::text as "lane!",
+                  g.weight as "weight!", c.id as "campaign_id?", least(c.rate_per_second, c.spread_per_second) as "rate?",
+                  c.budget_micros - c.spent_micros as "budget_left?"
              from send_group g cross join lateral (
                   select d.id from dispatch d
                    where d.channel_type = g.channel_type and d.lane = g.lane and d.send_group_id = g.id
                      and d.published_at is null and d.not_before <= statement_timestamp() limit 1) x
+             left join lateral (select y.id, y.rate_per_second, y.spread_per_second, y.budget_micros, y.spent_micros
+                                  from campaign y where y.id = g.campaign_id offset 0) c on true
             where g.running and g.not_before <= $1
             order by g.id"#,
         now
@@ -96,6 +118,7 @@ pub async fn waiting_groups(conn: &mut Conn, now: DateTime<Utc>) -> Result<Vec<W
                 channel_type: r.channel_type.parse()?,
                 lane: r.lane.parse()?,
                 weight: r.weight,
+                campaign: r.campaign_id.map(|id| CampaignLimits { id, rate: r.rate, budget_left: r.budget_left }),
             })
         })
         .collect()
@@ -145,10 +168,29 @@ pub struct Granted {
     pub send_group_id: i64,
     /// Deliveries in it.
     pub size: i32,
+    /// Parts of short messages in it; at least one for each delivery.
+    pub parts: i32,
+    /// What was taken from a budget for it now, in millionths; 0 where it was taken before.
+    pub price_micros: i64,
+    /// Whether a worker had given it back without having tried.
+    pub returned: bool,
 }
 
-/// Leases up to `k` chunks of each group to the bus: first the row, then the message, so that a publish that is lost is
-/// repaired by the lease.
+/// How much one group may be granted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Want {
+    /// The group.
+    pub send_group_id: i64,
+    /// Deliveries; the last chunk may go beyond it.
+    pub messages: i64,
+    /// Parts of short messages; the last chunk may go beyond it.
+    pub parts: i64,
+    /// Money, in millionths; no chunk goes beyond it.
+    pub micros: i64,
+}
+
+/// Leases chunks of groups to the bus, the oldest first: first the row, then the message, so that a publish that is lost is
+/// repaired by the lease. What they cost is reserved in the same statement.
 ///
 /// # Errors
 /// What storage says.
@@ -156,24 +198,49 @@ pub async fn grant(
     conn: &mut Conn,
     channel_type: &str,
     lane: Lane,
-    groups: &[i64],
-    counts: &[i32],
+    wants: &[Want],
     lease_secs: f64,
 ) -> Result<Vec<Granted>> {
+    let groups: Vec<i64> = wants.iter().map(|w| w.send_group_id).collect();
+    let messages: Vec<i64> = wants.iter().map(|w| w.messages).collect();
+    let parts: Vec<i64> = wants.iter().map(|w| w.parts).collect();
+    let micros: Vec<i64> = wants.iter().map(|w| w.micros).collect();
     let rows = sqlx::query_as!(
         Granted,
-        r#"with want as (select w.send_group_id, w.k from unnest($1::bigint[], $2::int[]) w(send_group_id, k)),
-           p as (select x.id from want w cross join lateral (
-                   select d.id from dispatch d
-                    where d.channel_type = $3 and d.lane = $4::text::lane and d.send_group_id = w.send_group_id
-                      and d.published_at is null and d.not_before <= statement_timestamp()
-                    order by d.not_before, d.id limit w.k for update skip locked) x)
-           update dispatch d
-              set published_at = clock_timestamp(), lease_until = clock_timestamp() + make_interval(secs => $5)
-             from p where d.id = p.id
-           returning d.id as chunk, d.send_group_id, cardinality(d.delivery_ids) as "size!""#,
-        groups,
-        counts,
+        r#"with want as (select * from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[])
+                             as w(send_group_id, messages, parts, micros)),
+           p as (
+             select y.id, y.price, y.returned from want w cross join lateral (
+               select x.id, x.price, x.returned, sum(x.size) over o - x.size as messages_before,
+                      sum(x.parts) over o - x.parts as parts_before, sum(x.price) over o as price_with
+                 from (select d.id, d.not_before, cardinality(d.delivery_ids)::bigint as size, d.returned,
+                              greatest(d.parts, cardinality(d.delivery_ids))::bigint as parts,
+                              case when d.reserved then 0 else d.price_micros end as price
+                         from dispatch d
+                        where d.channel_type = $5 and d.lane = $6::text::lane and d.send_group_id = w.send_group_id
+                          and d.published_at is null and d.not_before <= statement_timestamp()
+                        order by d.not_before, d.id limit least(w.messages, 5000) for update skip locked) x
+               window o as (order by x.not_before, x.id rows unbounded preceding)) y
+              where y.messages_before < w.messages and y.parts_before < w.parts and y.price_with <= w.micros),
+           u as (
+             update dispatch d
+                set published_at = clock_timestamp(), lease_until = clock_timestamp() + make_interval(secs => $7),
+                    reserved = true, returned = false
+               from p where d.id = p.id
+             returning d.id, d.send_group_id, cardinality(d.delivery_ids) as size,
+                       greatest(d.parts, cardinality(d.delivery_ids)) as parts, p.price, p.returned),
+           t as (select g.campaign_id, sum(u.price)::bigint as price from u
+                  cross join lateral (select y.campaign_id from send_group y where y.id = u.send_group_id offset 0) g
+                  where u.price > 0 and g.campaign_id is not null group by g.campaign_id),
+           s as (
+             update campaign c set spent_micros = c.spent_micros + (select t.price from t where t.campaign_id = c.id)
+              where c.id = any (array(select campaign_id from t)))
+           select id as "chunk!", send_group_id as "send_group_id!", size as "size!", parts as "parts!",
+                  price as "price_micros!", returned as "returned!" from u"#,
+        &groups,
+        &messages,
+        &parts,
+        &micros,
         channel_type,
         lane.as_str(),
         lease_secs
@@ -181,6 +248,68 @@ pub async fn grant(
     .fetch_all(conn)
     .await?;
     Ok(rows)
+}
+
+/// The next chunk of a group that waits, with what it costs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NextChunk {
+    /// The chunk.
+    pub chunk: i64,
+    /// Deliveries in it.
+    pub size: i32,
+    /// What it costs, in millionths; 0 where it is paid for.
+    pub price_micros: i64,
+}
+
+/// The next chunk of a group that waits.
+///
+/// # Errors
+/// What storage says.
+pub async fn next_chunk(
+    conn: &mut Conn,
+    channel_type: &str,
+    lane: Lane,
+    send_group_id: i64,
+) -> Result<Option<NextChunk>> {
+    let next = sqlx::query_as!(
+        NextChunk,
+        r#"select d.id as "chunk!", cardinality(d.delivery_ids) as "size!",
+                  case when d.reserved then 0 else d.price_micros end as "price_micros!" from dispatch d
+            where d.channel_type = $1 and d.lane = $2::text::lane and d.send_group_id = $3
+              and d.published_at is null and d.not_before <= statement_timestamp()
+            order by d.not_before, d.id limit 1"#,
+        channel_type,
+        lane.as_str(),
+        send_group_id
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(next)
+}
+
+/// Leaves the first `n` deliveries in a chunk that waits, and puts the others into one of their own behind it; what it costs is
+/// divided by deliveries. Says whether it was done.
+///
+/// # Errors
+/// What storage says.
+pub async fn split(conn: &mut Conn, chunk: i64, n: i32) -> Result<bool> {
+    let done = sqlx::query!(
+        r#"with d as (select id, channel_type, lane, send_group_id, delivery_ids, not_before, parts, price_micros, reserved,
+                             cardinality(delivery_ids) as size, published_at from dispatch where id = $1 for update),
+           c as (select * from d where published_at is null and size > $2),
+           rest as (
+             insert into dispatch (channel_type, lane, send_group_id, delivery_ids, not_before, parts, price_micros, reserved)
+             select channel_type, lane, send_group_id, delivery_ids[$2 + 1 :], not_before, parts - parts * $2 / size,
+                    price_micros - price_micros * $2 / size, reserved from c)
+           update dispatch x
+              set delivery_ids = c.delivery_ids[: $2], parts = c.parts * $2 / c.size, price_micros = c.price_micros * $2 / c.size
+             from c where x.id = c.id"#,
+        chunk,
+        n
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() > 0)
 }
 
 /// Takes back chunks whose publish the bus refused, or that were published on a connection that is gone and nobody claimed.

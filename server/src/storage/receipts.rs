@@ -103,7 +103,7 @@ pub struct Taken {
 /// What storage says.
 pub async fn take(conn: &mut Conn, limit: i64) -> Result<(Vec<Taken>, bool)> {
     let rows = sqlx::query!(
-        r#"with b as (select i.id from receipt_inbox i where i.not_before <= clock_timestamp() order by i.id limit $1
+        r#"with b as (select i.id from receipt_inbox i where i.not_before <= statement_timestamp() order by i.not_before, i.id limit $1
                       for update skip locked)
            select i.id, coalesce(r.delivery_id, i.delivery_id) as delivery_id, coalesce(r.n, i.n) as n,
                   i.evidence::text as "evidence!", i.failure_class, i.failure_code, i.provider_time, i.received_at, i.body_id,

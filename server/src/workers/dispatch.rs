@@ -4,9 +4,9 @@
 //! call's timeout. A chunk that has to wait for a free call for more than a second is given back, never held. The message of
 //! the bus is acked when everything is stored: flow control, not safety.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use domain::{delivery::FailureClass, message::Content, notification::Reason};
+use domain::{delivery::FailureClass, message::Content, notification::Reason, pacing::pair};
 use futures::{StreamExt, stream::FuturesUnordered};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
@@ -25,9 +25,9 @@ use crate::{
     services::{
         Context, consents,
         directory::Channel,
-        notifications,
+        distances, notifications,
         outcomes::{Ended, Stored},
-        rendering,
+        parameters, rendering,
     },
     storage::{
         self,
@@ -41,8 +41,12 @@ use crate::{
 pub const LEASE: Duration = Duration::from_secs(60);
 /// How long a chunk may wait for a free call before it is given back.
 const MAX_WAIT: Duration = Duration::from_secs(1);
-/// Chunks at once in one process, by lane.
+/// Chunks at once in one process for each queue, where nothing else is set.
 const PREFETCH: u16 = 100;
+/// How soon a chunk that was given back untried may be granted again.
+const UNTRIED_SECS: f64 = 1.0;
+/// The longest that a chunk waits for the distance to a person, before it is looked at again.
+const LONGEST_PAIR_WAIT_SECS: f64 = 900.0;
 
 /// See the module. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -51,6 +55,7 @@ pub struct Dispatch {
     providers: Providers,
     outcomes: mpsc::Sender<Writer>,
     lease: Duration,
+    prefetch: u16,
 }
 
 /// What is left to do with a chunk when its calls are over.
@@ -62,13 +67,15 @@ struct Rest {
     delay_secs: f64,
     /// Something is still queued.
     queued: bool,
+    /// Nothing of it was tried: the channel has more than it takes.
+    untried: bool,
 }
 
 impl Dispatch {
     /// A worker that hands its outcomes to `outcomes`.
     #[must_use]
     pub fn new(context: Context, providers: Providers, outcomes: mpsc::Sender<Writer>) -> Self {
-        Self { context, providers, outcomes, lease: LEASE }
+        Self { context, providers, outcomes, lease: LEASE, prefetch: PREFETCH }
     }
 
     /// The same worker with another lease: for tests that let leases end.
@@ -77,10 +84,16 @@ impl Dispatch {
         Self { lease, ..self }
     }
 
+    /// The same worker with another number of chunks at once for each queue.
+    #[must_use]
+    pub fn with_prefetch(self, prefetch: u16) -> Self {
+        Self { prefetch, ..self }
+    }
+
     /// Consumes one queue until `stop`; then lets what is claimed end.
     pub async fn run(self, bus: SharedBus, queue: Queue, stop: CancellationToken) {
-        let mut tickets = bus.consume(queue, PREFETCH).await;
-        let (slots, tasks) = (Arc::new(Semaphore::new(usize::from(PREFETCH))), TaskTracker::new());
+        let mut tickets = bus.consume(queue, self.prefetch).await;
+        let (slots, tasks) = (Arc::new(Semaphore::new(usize::from(self.prefetch))), TaskTracker::new());
         loop {
             let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { break };
             let next = tokio::select! { () = stop.cancelled() => None, next = tickets.recv() => next };
@@ -118,16 +131,24 @@ impl Dispatch {
         let token = Uuid::new_v4();
         let claimed = self.claim(chunk, token).await?;
         // All of it was taken back, or the claim found nothing: what is ours to end is ended at once, not with its lease.
-        let Some(first) = claimed.first() else { return self.end(chunk, token, &[], Rest::default()).await };
+        let Some(channel_id) = claimed.first().map(|first| first.channel_id) else {
+            self.end(chunk, token, &[], Rest::default()).await?;
+            return Ok(());
+        };
         let of_conversation = claimed.iter().filter(|c| c.notification_id.is_none());
         let messages: Vec<Uuid> = of_conversation.map(|c| c.delivery_id).collect();
         let snapshot = self.context.directory.snapshot(&self.context.side).await?;
-        let rest = match snapshot.channel(first.channel_id) {
+        let rest = match snapshot.channel(channel_id) {
             Some(channel) if channel.row.state == "enabled" => self.send(chunk, token, channel, claimed).await?,
             Some(channel) if channel.row.state == "parked" => self.give_up(&claimed, Reason::ChannelParked).await?,
             _ => self.give_up(&claimed, Reason::ChannelDisabled).await?,
         };
-        self.end(chunk, token, &messages, rest).await
+        let gone = self.end(chunk, token, &messages, rest).await?;
+        // Where calls are counted over all processes, the next chunk may go now.
+        if gone && snapshot.limits(channel_id).calls.is_some() {
+            self.context.wake.signal(Topic::Relay);
+        }
+        Ok(())
     }
 
     /// Claims; while Postgres is away the message is held and the claim tried again, as long as the bus's lease would last.
@@ -169,8 +190,10 @@ impl Dispatch {
                     Err(_) if slice.is_empty() && calls.is_empty() => {
                         let waited = timeout(MAX_WAIT, Arc::clone(&provider.calls).acquire_owned()).await;
                         let Ok(Ok(permit)) = waited else {
-                            rest.queued = true;
-                            return Ok(rest); // given back: a slow provider stops nobody else
+                            // Given back: a slow provider stops nobody else.
+                            (rest.queued, rest.untried) = (true, true);
+                            rest.delay_secs = rest.delay_secs.max(UNTRIED_SECS);
+                            return Ok(rest);
                         };
                         slice.extend(next.take().map(|claimed| (claimed, permit)));
                     }
@@ -179,6 +202,12 @@ impl Dispatch {
                 next = waiting.next();
                 if provider.trial {
                     break;
+                }
+            }
+            if pair::applies(channel.channel_type()) && !slice.is_empty() {
+                slice = self.keep_distance(channel, slice, &mut rest).await?;
+                if slice.is_empty() {
+                    self.providers.spare(&provider);
                 }
             }
             if !slice.is_empty() {
@@ -198,6 +227,25 @@ impl Dispatch {
             }
         }
         Ok(rest)
+    }
+
+    /// Takes those out of a slice who would be written to too soon after the last message, or beyond the channel's day: they
+    /// wait in their chunk.
+    async fn keep_distance(
+        &self,
+        channel: &Channel,
+        slice: Vec<(Claimed, OwnedSemaphorePermit)>,
+        rest: &mut Rest,
+    ) -> anyhow::Result<Vec<(Claimed, OwnedSemaphorePermit)>> {
+        let claimed: Vec<&Claimed> = slice.iter().map(|(claimed, _)| claimed).collect();
+        let (mut admitted, wait_secs) = distances::admit(&self.context, channel, &claimed).await?;
+        let (go, wait): (Vec<_>, Vec<_>) =
+            slice.into_iter().partition(|(claimed, _)| admitted.remove(&claimed.delivery_id));
+        if !wait.is_empty() {
+            rest.queued = true;
+            rest.delay_secs = rest.delay_secs.max(wait_secs.clamp(0.1, LONGEST_PAIR_WAIT_SECS));
+        }
+        Ok(go)
     }
 
     async fn mark(
@@ -226,13 +274,14 @@ impl Dispatch {
         permit: OwnedSemaphorePermit,
     ) -> anyhow::Result<Stored> {
         let patience = self.patience(&provider);
-        let sent = match rendering::content(&self.context, &claimed, channel.channel_type()).await {
+        let rendered = rendering::content(&self.context, &claimed, channel.channel_type()).await;
+        let sent = match rendered.and_then(|said| parameters::of(channel, said)) {
             Ok(_) if marked_at.elapsed() + patience >= self.lease => {
                 self.providers.spare(&provider);
                 Sent::NotSent { detail: "the lease would not outlast the call".into() }
             }
-            Ok(content) => {
-                let outbound = self.outbound(channel, &provider, &claimed, attempt, content);
+            Ok((content, told)) => {
+                let outbound = self.outbound(channel, &provider, &claimed, attempt, content, told);
                 let sent = self.wire(&provider, &outbound, patience).await;
                 match &sent {
                     // Nothing was asked of it: that proves neither that it works nor that it does not.
@@ -284,6 +333,7 @@ impl Dispatch {
         claimed: &Claimed,
         attempt: i16,
         content: Content,
+        parameters: BTreeMap<String, String>,
     ) -> Outbound {
         let window = chrono::Duration::hours(24);
         Outbound {
@@ -302,6 +352,7 @@ impl Dispatch {
                 channel.channel_type(),
                 &claimed.purpose,
             ),
+            parameters,
         }
     }
 
@@ -332,8 +383,8 @@ impl Dispatch {
     }
 
     /// Ends the chunk or gives it back, in a statement that sees the outcomes. `messages` are those of conversations in it: the
-    /// next of each conversation may go now.
-    async fn end(&self, chunk: i64, token: Uuid, messages: &[Uuid], mut rest: Rest) -> anyhow::Result<()> {
+    /// next of each conversation may go now. Says whether it has ended.
+    async fn end(&self, chunk: i64, token: Uuid, messages: &[Uuid], mut rest: Rest) -> anyhow::Result<bool> {
         if !rest.refused.is_empty() {
             consents::skip_unwanted(&self.context, &rest.refused).await?;
         }
@@ -350,10 +401,11 @@ impl Dispatch {
         if !messages.is_empty() && dispatch::wake_followers(&mut conn, messages).await? > 0 {
             self.context.wake.signal(Topic::Relay);
         }
-        if dispatch::finish(&mut conn, chunk, token, rest.delay_secs).await? == Finished::GivenBack {
+        let finished = dispatch::finish(&mut conn, chunk, token, rest.delay_secs, rest.untried).await?;
+        if finished == Finished::GivenBack {
             self.context.wake.signal(Topic::Relay);
         }
-        Ok(())
+        Ok(finished == Finished::Gone)
     }
 }
 

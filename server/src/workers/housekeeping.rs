@@ -25,6 +25,8 @@ const EVERY: Duration = Duration::from_secs(3600);
 const RETRY: Duration = Duration::from_secs(60);
 /// The pause between two batches, so that writers come first.
 const BREATH: Duration = Duration::from_millis(50);
+/// How long distances between messages, and who was counted on a channel's day, are kept: a day, and some slack.
+const KEPT_PACE: TimeDelta = TimeDelta::hours(30);
 /// Days for which partitions stand ready.
 const AHEAD: u64 = 7;
 
@@ -70,6 +72,7 @@ pub async fn once(context: &Context, retention: Retention, stop: &CancellationTo
             Kind::Event => context.clock.now() - days(retention.event),
             Kind::Orphan => now - days(retention.orphan),
             Kind::WebhookBody => now - days(retention.webhook_body),
+            Kind::PairPace | Kind::ChannelDay => now - KEPT_PACE,
         };
         remove(context, kind, before, stop).await?;
     }

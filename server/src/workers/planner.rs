@@ -4,7 +4,7 @@
 //! Any number of planners may run: a campaign is leased by one of them, and what has no lease is locked while it is moved.
 //! Several campaigns take turns, a page each, so that a large one delays no small one.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -25,6 +25,8 @@ use crate::{
 
 /// Campaigns that one process plans at once.
 const AT_ONCE: usize = 4;
+/// How often the speed of a campaign that is spread over its window is set anew.
+const SPREAD_EVERY: Duration = Duration::from_secs(5);
 /// The longest sleep without a wake-up: within it a campaign is completed after its last notification has ended.
 const SCAN: Duration = Duration::from_secs(1);
 
@@ -34,13 +36,14 @@ pub struct Planner {
     context: Context,
     token: Uuid,
     runs: Vec<Run>,
+    spread_at: Option<Instant>,
 }
 
 impl Planner {
     /// A planner that holds nothing yet.
     #[must_use]
     pub fn new(context: Context) -> Self {
-        Self { context, token: Uuid::now_v7(), runs: Vec::new() }
+        Self { context, token: Uuid::now_v7(), runs: Vec::new(), spread_at: None }
     }
 
     /// Runs until `stop`; what it holds is free for others then.
@@ -60,6 +63,10 @@ impl Planner {
         let mut more = verbs::begin_due(&self.context).await?;
         more |= ending::take_back(&self.context).await?;
         ending::mend_groups(&self.context).await?;
+        if self.spread_at.is_none_or(|at| at.elapsed() >= SPREAD_EVERY) {
+            ending::spread_out(&self.context).await?;
+            self.spread_at = Some(Instant::now());
+        }
         more |= self.plan().await?;
         ending::complete(&self.context).await?;
         Ok(more)

@@ -12,15 +12,18 @@ use std::{
 use chrono::{DateTime, Utc};
 use domain::{
     circuit::{Breaker, Choice, Config, Signal, choose_provider, signal},
-    delivery::{AfterUnknown, Outcome},
+    delivery::{AfterUnknown, FailureClass, Outcome},
 };
 use tokio::sync::Semaphore;
 
 use crate::{
     channels::{Connector, Sent},
     services::{Context, directory::Channel},
-    storage::breakers,
+    storage::{breakers, pace},
 };
+
+/// How long answers that we are too fast are gathered before the relay is told.
+const TELL_AFTER: Duration = Duration::from_millis(100);
 
 /// See the module. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -32,6 +35,8 @@ pub struct Providers {
 #[derive(Debug, Default)]
 struct Inner {
     breakers: HashMap<i32, Breaker>,
+    /// Answers that we are too fast, which the relay was not told of yet.
+    throttled: HashMap<i32, i64>,
     calls: HashMap<i32, (usize, Arc<Semaphore>)>,
 }
 
@@ -106,6 +111,12 @@ impl Providers {
             Sent::NotSent { .. } => (Outcome::NotSent, None),
             Sent::Unknown { .. } => (Outcome::Unknown, None),
         };
+        if let Sent::Refused(refused) = sent {
+            let ours = !provider.connector.throttles_one_recipient(&refused.code);
+            if ours && refused.class == FailureClass::Throttled {
+                self.throttled(provider.id);
+            }
+        }
         let now = Utc::now();
         let (before, after) = {
             let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
@@ -141,6 +152,33 @@ impl Providers {
         };
         let first = channel.providers.iter().filter_map(|p| p.row.open_until.max(until(p.row.id))).min();
         first.map_or(10.0, |at| (at - now).to_std().unwrap_or_default().as_secs_f64()).clamp(0.5, 60.0)
+    }
+
+    /// Has the relay told that a provider says we are too fast; what is said within a moment is told together.
+    fn throttled(&self, provider_id: i32) {
+        {
+            let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+            let waiting = inner.throttled.entry(provider_id).or_default();
+            *waiting += 1;
+            if *waiting > 1 {
+                return; // someone is about to tell
+            }
+        }
+        let this = self.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(TELL_AFTER).await;
+            let n = {
+                let mut inner = this.inner.lock().unwrap_or_else(PoisonError::into_inner);
+                inner.throttled.remove(&provider_id).unwrap_or_default()
+            };
+            let told = match this.context.side.conn().await {
+                Ok(mut conn) => pace::throttled(&mut conn, provider_id, n).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = told {
+                tracing::debug!(error = %error, "the relay was not told that a provider throttles");
+            }
+        });
     }
 
     fn tell(&self, provider_id: i32, until: Option<DateTime<Utc>>, sent: &Sent) {

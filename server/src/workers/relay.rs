@@ -2,23 +2,29 @@
 //! workers ask for nothing. The backlog waits in Postgres, where pause, budget and fairness can reach it.
 //!
 //! One process leads. Within a pass the interactive lane goes first; the bulk lane leaves it a share of each channel's rate.
-//! Groups of one channel get their share by weight, and take turns where there is less than a chunk for each.
+//! Groups of one channel are served by weight. Whatever a grant uses up is kept in the grant's own transaction, so that rates
+//! hold when another process takes the lead; [`pace`] counts.
+
+mod pace;
 
 use std::{collections::HashMap, time::Duration};
 
-use domain::{
-    channel::Lane,
-    pacing::{AHEAD_SECS, chunk_size},
-};
-use tokio::{sync::watch, time::Instant};
+use domain::{channel::Lane, pacing::chunk_size_within, price};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use self::pace::{Line, Outstanding, Pace};
 use crate::{
     bus::{Queue, SharedBus, Ticket},
-    services::Context,
+    services::{
+        Context,
+        campaigns::verbs,
+        directory::{Limits, Snapshot},
+    },
     storage::{
+        self,
         leader::Leadership,
-        queue::{self, WaitingGroup},
+        queue::{self, Granted, WaitingGroup, Want},
     },
     wake::Topic,
 };
@@ -27,52 +33,31 @@ use crate::{
 const LEADER: i32 = 1;
 /// How long a published chunk may wait to be claimed before it is given back.
 const BUS_LEASE_SECS: f64 = 60.0;
-/// Deliveries that may be outstanding on a channel without a rate, by lane.
-const AHEAD_FREE: f64 = 5_000.0;
-/// The share of a channel's rate that bulk leaves to interactive.
-const INTERACTIVE_SHARE: f64 = 0.2;
 /// The longest sleep without a wake-up.
 const SCAN: Duration = Duration::from_secs(1);
+/// The pause after a pass that granted something.
+const NEXT: Duration = Duration::from_millis(5);
 
 /// See the module.
 #[derive(Debug)]
 pub struct Relay {
     context: Context,
     bus: SharedBus,
-    buckets: HashMap<i32, Bucket>,
-    turn: i64,
-}
-
-/// What a channel may still send: fills with its rate, never above a second's worth; a chunk may leave a debt.
-#[derive(Debug)]
-struct Bucket {
-    tokens: f64,
-    filled: Instant,
-}
-
-impl Bucket {
-    fn fill(&mut self, rate: f64, now: Instant) -> f64 {
-        let burst = rate.max(1.0);
-        self.tokens = (self.tokens + now.duration_since(self.filled).as_secs_f64() * rate).min(burst);
-        self.filled = now;
-        self.tokens
-    }
 }
 
 impl Relay {
     /// A relay that publishes on `bus`.
     #[must_use]
-    pub fn new(context: Context, bus: SharedBus) -> Self {
-        Self { context, bus, buckets: HashMap::new(), turn: 0 }
+    pub const fn new(context: Context, bus: SharedBus) -> Self {
+        Self { context, bus }
     }
 
     /// Runs until `stop`: waits to lead, then leads.
-    pub async fn run(mut self, stop: CancellationToken) {
+    pub async fn run(self, stop: CancellationToken) {
         while !stop.is_cancelled() {
             match Leadership::try_acquire(&self.context.db, LEADER).await {
                 Ok(Some(mut leadership)) => {
                     tracing::info!("the relay leads");
-                    self.buckets.clear();
                     if let Err(error) = self.lead(&mut leadership, &stop).await {
                         tracing::warn!(error = format!("{error:#}"), "the relay lost its lead");
                     }
@@ -84,12 +69,13 @@ impl Relay {
         }
     }
 
-    async fn lead(&mut self, leadership: &mut Leadership, stop: &CancellationToken) -> anyhow::Result<()> {
+    async fn lead(&self, leadership: &mut Leadership, stop: &CancellationToken) -> anyhow::Result<()> {
+        let mut pace = Pace::load(leadership.conn()).await?;
         let mut generation = self.bus.generation();
         generation.mark_changed();
         while !stop.is_cancelled() {
             self.meet_new_connection(leadership, &mut generation).await?;
-            let sleep = if self.bus.healthy() { self.pass(leadership).await? } else { SCAN };
+            let sleep = if self.bus.healthy() { self.pass(leadership, &mut pace).await? } else { SCAN };
             tokio::select! {
                 () = stop.cancelled() => {}
                 _ = generation.changed() => generation.mark_changed(),
@@ -115,55 +101,59 @@ impl Relay {
     }
 
     /// One pass over what waits. Says how long to sleep.
-    async fn pass(&mut self, leadership: &mut Leadership) -> anyhow::Result<Duration> {
+    async fn pass(&self, leadership: &mut Leadership, pace: &mut Pace) -> anyhow::Result<Duration> {
         let groups = queue::waiting_groups(leadership.conn(), self.context.clock.now()).await?;
         if groups.is_empty() {
             let next = queue::next_waiting_secs(leadership.conn()).await?;
             return Ok(next.map_or(SCAN, |secs| Duration::from_secs_f64(secs.clamp(0.001, SCAN.as_secs_f64()))));
         }
+        let snapshot = self.context.directory.snapshot(&self.context.side).await?;
+        pace.look(leadership.conn(), &snapshot).await?;
         let outstanding = queue::outstanding(leadership.conn()).await?;
-        let mut by_queue: HashMap<(Lane, i32), Vec<WaitingGroup>> = HashMap::new();
+        let mut by_line: HashMap<Line, Vec<WaitingGroup>> = HashMap::new();
         for group in groups {
-            by_queue.entry((group.lane, group.channel_id)).or_default().push(group);
+            by_line.entry((group.channel_id, group.lane)).or_default().push(group);
         }
-        let mut keys: Vec<(Lane, i32)> = by_queue.keys().copied().collect();
-        keys.sort_unstable(); // interactive sorts before bulk
-        let mut granted = 0;
-        for key in keys {
-            let groups = by_queue.remove(&key).unwrap_or_default();
-            let ahead = outstanding.get(&(key.1, key.0)).copied().unwrap_or(0);
-            granted += self.grant(leadership, key.0, key.1, groups, ahead).await?;
+        let (mut granted, mut again) = (HashMap::new(), SCAN);
+        for (channel, lane) in pace.order(by_line.keys().copied().collect()) {
+            let groups = by_line.remove(&(channel, lane)).unwrap_or_default();
+            let of = |lane| outstanding.get(&(channel, lane)).copied().unwrap_or(0);
+            let now_out: i64 = granted.get(&channel).copied().unwrap_or(0);
+            let out = Outstanding {
+                line: amount(of(lane)),
+                channel: amount(of(Lane::Interactive) + of(Lane::Bulk) + now_out),
+            };
+            let (n, wait) = self.grant(leadership, pace, &snapshot, (channel, lane), &groups, out).await?;
+            *granted.entry(channel).or_default() += n;
+            again = again.min(wait);
         }
-        self.turn = self.turn.wrapping_add(1);
         // Something waits that was not granted: by rate or because enough is outstanding. Soon again, by small steps.
-        Ok(Duration::from_millis(if granted > 0 { 5 } else { 50 }))
+        Ok(if granted.values().any(|n| *n > 0) { NEXT } else { again })
     }
 
-    /// Grants one channel and lane its share, and publishes it. Says how many deliveries.
+    /// Grants one channel and lane its share, and publishes it. Says how many deliveries, and when to look again.
     async fn grant(
-        &mut self,
+        &self,
         leadership: &mut Leadership,
-        lane: Lane,
-        channel_id: i32,
-        mut groups: Vec<WaitingGroup>,
-        outstanding: i64,
-    ) -> anyhow::Result<i64> {
-        let rate = self.context.directory.snapshot(&self.context.side).await?.rate(channel_id);
-        let allowance = self.allowance(lane, channel_id, rate, outstanding);
-        let Some(first) = groups.first() else { return Ok(0) };
-        if allowance < 1.0 {
-            return Ok(0);
+        pace: &mut Pace,
+        snapshot: &Snapshot,
+        line: Line,
+        groups: &[WaitingGroup],
+        out: Outstanding,
+    ) -> anyhow::Result<(i64, Duration)> {
+        let limits = snapshot.limits(line.0);
+        let room = pace.room(line, &limits, out);
+        let Some(first) = groups.first().filter(|_| room.messages >= 1.0) else { return Ok((0, room.again)) };
+        let piece = chunk_size_within(line.1, snapshot.rate(line.0), None, limits.calls);
+        let wants = pace.share(line, groups, room, amount(i64::try_from(piece)?));
+        if wants.is_empty() {
+            return Ok((0, pace.campaigns_wait(groups)));
         }
-        let queue = Queue { channel_type: first.channel_type, lane };
-        let turn = usize::try_from(self.turn.rem_euclid(i64::try_from(groups.len())?))?;
-        groups.rotate_left(turn);
-        let (ids, counts) = shares(&groups, allowance, chunk_size(lane, rate));
-        let chunks =
-            queue::grant(leadership.conn(), queue.channel_type.as_str(), lane, &ids, &counts, BUS_LEASE_SECS).await?;
+        self.cut(leadership, groups, &wants).await?;
+        let queue = Queue { channel_type: first.channel_type, lane: line.1 };
+        let chunks = self.lease(leadership, pace, line, &limits, groups, &wants).await?;
+        self.meet_budgets(leadership, pace, groups, &wants, &chunks).await?;
         let deliveries: i64 = chunks.iter().map(|c| i64::from(c.size)).sum();
-        if let Some(bucket) = self.buckets.get_mut(&channel_id) {
-            bucket.tokens -= f64::from(i32::try_from(deliveries).unwrap_or(i32::MAX));
-        }
         let tickets: Vec<Ticket> = chunks.iter().map(|c| Ticket { chunk: c.chunk }).collect();
         let taken = self.bus.publish(queue, &tickets).await;
         let refused: Vec<i64> =
@@ -171,72 +161,77 @@ impl Relay {
         if !refused.is_empty() {
             tracing::warn!(queue = %queue.name(), chunks = refused.len(), "the bus refused chunks; they wait in Postgres");
             queue::take_back(leadership.conn(), &refused).await?;
-            return Ok(0);
+            return Ok((0, room.again));
         }
-        Ok(deliveries)
+        Ok((deliveries, room.again))
     }
 
-    fn allowance(&mut self, lane: Lane, channel_id: i32, rate: Option<f64>, outstanding: i64) -> f64 {
-        #[expect(clippy::cast_precision_loss, reason = "a count of outstanding deliveries is far below 2^52")]
-        let outstanding = outstanding as f64;
-        let Some(rate) = rate else { return AHEAD_FREE - outstanding };
-        let now = Instant::now();
-        let bucket = self.buckets.entry(channel_id).or_insert(Bucket { tokens: rate.clamp(1.0, 10.0), filled: now });
-        let tokens = bucket.fill(rate, now);
-        let kept = match lane {
-            Lane::Interactive => 0.0,
-            Lane::Bulk => (rate * INTERACTIVE_SHARE).min(tokens * INTERACTIVE_SHARE),
-        };
-        (tokens - kept).min((rate * AHEAD_SECS).max(1.0) - outstanding)
+    /// Cuts the next chunk of a campaign with a rate of its own to what it may begin now: chunks are made before rates are known
+    /// or changed, and a slow campaign goes out evenly.
+    async fn cut(&self, leadership: &mut Leadership, groups: &[WaitingGroup], wants: &[Want]) -> anyhow::Result<()> {
+        for want in wants {
+            let group = groups.iter().find(|g| g.send_group_id == want.send_group_id);
+            let Some(group) = group.filter(|g| g.campaign.is_some_and(|c| c.rate.is_some())) else { continue };
+            let (medium, id) = (group.channel_type.as_str(), group.send_group_id);
+            let next = queue::next_chunk(leadership.conn(), medium, group.lane, id).await?;
+            if let Some(next) = next.filter(|next| i64::from(next.size) > want.messages) {
+                queue::split(leadership.conn(), next.chunk, i32::try_from(want.messages)?).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Leases chunks to the bus, and keeps what they use up in the same transaction.
+    async fn lease(
+        &self,
+        leadership: &mut Leadership,
+        pace: &mut Pace,
+        line: Line,
+        limits: &Limits,
+        groups: &[WaitingGroup],
+        wants: &[Want],
+    ) -> anyhow::Result<Vec<Granted>> {
+        let Some(first) = groups.first() else { return Ok(Vec::new()) };
+        let mut tx = leadership.begin().await?;
+        let chunks = queue::grant(&mut tx, first.channel_type.as_str(), line.1, wants, BUS_LEASE_SECS).await?;
+        pace.granted(line, limits, groups, &chunks);
+        let taken = pace.taken();
+        if !taken.is_empty() {
+            storage::pace::keep(&mut tx, &taken).await?;
+        }
+        tx.commit().await.map_err(storage::Error::from)?;
+        Ok(chunks)
+    }
+
+    /// Pauses the campaigns of which not one more delivery fits into what is left of their budget; of a chunk that fits in part,
+    /// that part goes next.
+    async fn meet_budgets(
+        &self,
+        leadership: &mut Leadership,
+        pace: &Pace,
+        groups: &[WaitingGroup],
+        wants: &[Want],
+        chunks: &[Granted],
+    ) -> anyhow::Result<()> {
+        for want in wants.iter().filter(|want| chunks.iter().all(|c| c.send_group_id != want.send_group_id)) {
+            let group = groups.iter().find(|g| g.send_group_id == want.send_group_id);
+            let Some((group, left)) = group.and_then(|g| Some((g, pace.budget_left(g)?))) else { continue };
+            let id = group.send_group_id;
+            let next = queue::next_chunk(leadership.conn(), group.channel_type.as_str(), group.lane, id).await?;
+            let (Some(next), Some(campaign)) = (next.filter(|next| next.price_micros > left), group.campaign) else {
+                continue;
+            };
+            match price::fitting(next.size, next.price_micros, left) {
+                0 => verbs::pause_at_budget(&self.context, campaign.id).await?,
+                n => drop(queue::split(leadership.conn(), next.chunk, n).await?),
+            }
+        }
+        Ok(())
     }
 }
 
-/// Shares an allowance among groups by weight, in chunks. Where there is less than a chunk for each, those whose turn it is
-/// get one.
-fn shares(groups: &[WaitingGroup], allowance: f64, chunk: usize) -> (Vec<i64>, Vec<i32>) {
-    #[expect(clippy::cast_precision_loss, reason = "chunk sizes are at most 100")]
-    let chunks = (allowance / chunk as f64).max(1.0);
-    let weight: f64 = groups.iter().map(|g| f64::from(g.weight)).sum();
-    let (mut ids, mut counts, mut left) = (Vec::new(), Vec::new(), chunks);
-    for group in groups {
-        if left < 1.0 {
-            break;
-        }
-        let share = (chunks * f64::from(group.weight) / weight).max(1.0).min(left).floor();
-        left -= share;
-        ids.push(group.send_group_id);
-        #[expect(clippy::cast_possible_truncation, reason = "at most the allowance, a few thousand")]
-        counts.push(share as i32);
-    }
-    (ids, counts)
-}
-
-#[cfg(test)]
-mod tests {
-    use domain::channel::ChannelType;
-
-    use super::*;
-
-    fn group(id: i64, weight: i32) -> WaitingGroup {
-        WaitingGroup { send_group_id: id, channel_id: 1, channel_type: ChannelType::Sms, lane: Lane::Bulk, weight }
-    }
-
-    #[test]
-    fn groups_share_a_channel_by_weight() {
-        let (ids, counts) = shares(&[group(1, 3), group(2, 1)], 400.0, 10);
-        assert_eq!((ids, counts), (vec![1, 2], vec![30, 10]));
-    }
-
-    #[test]
-    fn with_less_than_a_chunk_for_each_only_those_whose_turn_it_is_get_one() {
-        let (ids, counts) = shares(&[group(7, 1), group(8, 1), group(9, 1)], 12.0, 10);
-        assert_eq!((ids, counts), (vec![7], vec![1]));
-    }
-
-    #[test]
-    fn a_bucket_never_holds_more_than_a_second_of_rate() {
-        let began = Instant::now();
-        let mut bucket = Bucket { tokens: 0.0, filled: began };
-        assert!((bucket.fill(10.0, began + Duration::from_secs(60)) - 10.0).abs() < f64::EPSILON);
-    }
+fn amount(n: i64) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "a count of outstanding deliveries is far below 2^52")]
+    let n = n as f64;
+    n
 }

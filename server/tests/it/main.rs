@@ -9,6 +9,7 @@
 mod api;
 mod campaigns;
 mod hearing;
+mod compliance;
 mod killing;
 mod papers;
 mod peers;

@@ -74,6 +74,11 @@ impl Hot {
     }
 }
 
+/// As much of a group as there is.
+fn want(send_group_id: i64) -> queue::Want {
+    queue::Want { send_group_id, messages: 5_000, parts: i64::MAX, micros: i64::MAX }
+}
+
 const GROUPS: &[&str] = &["send_group"];
 
 /// The hot path. Groups are walked: there is one row for each campaign at work, channel and lane.
@@ -83,7 +88,9 @@ fn hot_path() -> Vec<Hot> {
         hot("queue", "waiting_groups", 0).by("dispatch_waiting", of_group).walks(GROUPS),
         hot("queue", "next_waiting_secs", 0).by("dispatch_waiting", of_group).walks(GROUPS),
         hot("queue", "outstanding", 0).by("dispatch_leased", &["lease_until"]),
-        hot("queue", "grant", 0).by("dispatch_waiting", of_group),
+        hot("queue", "grant", 0).by("dispatch_waiting", of_group).walks(&["campaign"]),
+        hot("queue", "next_chunk", 0).by("dispatch_waiting", of_group),
+        hot("queue", "split", 0).by("dispatch_pkey", &["id"]),
         hot("queue", "take_back", 0).by("dispatch_pkey", &["id"]),
         hot("dispatch", "claim", 0).by("delivery_pkey", &["id"]),
         hot("dispatch", "mark", 0).by("delivery_pkey", &["id"]),
@@ -99,8 +106,8 @@ fn hot_path() -> Vec<Hot> {
         hot("leases", "lost", 0).by("dispatch_leased", &["lease_until"]),
         hot("leases", "lost", 1).by("delivery_pkey", &["id"]),
         hot("leases", "sweep", 0).by("delivery_pkey", &["id"]),
-        hot("deciding", "due_timers", 0).by("timer_due", &["send_group_id", "due_at"]).walks(GROUPS),
-        hot("deciding", "next_due", 0).by("timer_due", &["send_group_id"]).walks(GROUPS),
+        hot("deciding", "due_timers", 0).by("timer_due", &["send_group_id", "kind", "due_at"]).walks(GROUPS),
+        hot("deciding", "next_due", 0).by("timer_due", &["send_group_id", "kind"]).walks(GROUPS),
         hot("deciding", "lock", 0).by("notification_pkey", &["id"]),
         hot("deciding", "lock", 1).by("notification_pkey", &["id"]),
         hot("deciding", "lock", 2).by("notification_pkey", &["id"]),
@@ -117,6 +124,17 @@ fn hot_path() -> Vec<Hot> {
         hot("receipts", "take", 0)
             .by("provider_ref_pkey", &["provider_id", "provider_message_id"])
             .walks(&["receipt_inbox"]),
+        hot("pairs", "admit", 0),
+        hot("pairs", "admit", 1).by("pair_pace_pkey", &["channel_id", "address_id"]),
+        hot("pairs", "count", 2).by("pair_pace_pkey", &["channel_id", "address_id"]),
+        hot("caps", "had", 0).by("address_pkey", &["id"]),
+        hot("caps", "had", 1).by("delivery_by_address", &["address_id", "id"]),
+        hot("campaigns/groups", "waiting", 0).by("dispatch_waiting", of_group).walks(GROUPS),
+        hot("campaigns/groups", "retire", 0).by("dispatch_waiting", of_group).walks(&[
+            "send_group",
+            "campaign",
+            "channel",
+        ]),
         hot("receipts", "lift", 0).by("delivery_pkey", &["id"]),
         hot("receipts", "refute", 0).by("delivery_pkey", &["id"]),
         hot("receipts", "requeue", 0).by("delivery_pkey", &["id"]),
@@ -441,7 +459,7 @@ async fn more_than_a_third_of_the_updates_of_a_delivery_are_heap_only() -> anyho
     let mut conn = world.context.db.conn().await?;
     let groups = queue::waiting_groups(&mut conn, world.now()).await?;
     for group in &groups {
-        let chunks = queue::grant(&mut conn, "SMS", group.lane, &[group.send_group_id], &[100], 60.0).await?;
+        let chunks = queue::grant(&mut conn, "SMS", group.lane, &[want(group.send_group_id)], 60.0).await?;
         for chunk in chunks {
             let token = Uuid::new_v4();
             let claimed = dispatch::claim(&mut conn, chunk.chunk, token, 60.0).await?;

@@ -87,7 +87,7 @@ impl<'a> Worker<'a> {
 
     async fn finish(&self) -> anyhow::Result<Finished> {
         let mut conn = self.world.context.db.conn().await?;
-        Ok(dispatch::finish(&mut conn, self.chunk, self.token, 0.0).await?)
+        Ok(dispatch::finish(&mut conn, self.chunk, self.token, 0.0, false).await?)
     }
 
     /// A receipt of attempt `n`, as the provider would send it with our ids.
@@ -111,7 +111,8 @@ async fn publish(world: &World, lease: f64) -> anyhow::Result<()> {
     let groups = queue::waiting_groups(&mut conn, world.now()).await?;
     for group in groups {
         let name = group.channel_type.as_str();
-        queue::grant(&mut conn, name, group.lane, &[group.send_group_id], &[10], lease).await?;
+        let want = queue::Want { send_group_id: group.send_group_id, messages: 500, parts: i64::MAX, micros: i64::MAX };
+        queue::grant(&mut conn, name, group.lane, &[want], lease).await?;
     }
     Ok(())
 }
@@ -408,12 +409,8 @@ async fn a_permanent_refusal_takes_the_next_channel_at_once() -> anyhow::Result<
     let begun = world.two_steps().await?;
     let worker = Worker::claim(&world, LONG).await?.expect("claimed");
     worker.mark(LONG).await?;
-    let refusal = Refusal {
-        class: FailureClass::FallOver,
-        code: "21211".into(),
-        detail: "invalid number".into(),
-        retry_after: None,
-    };
+    let refusal =
+        Refusal { class: FailureClass::FallOver, code: "21612".into(), detail: "no route".into(), retry_after: None };
     worker.outcome(1, Sent::Refused(refusal)).await?;
     assert_eq!(worker.finish().await?, Finished::Gone);
     fallback::pass(&world.context).await?;

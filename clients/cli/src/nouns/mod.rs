@@ -5,6 +5,7 @@ pub mod audiences;
 pub mod call_lists;
 pub mod campaigns;
 pub mod channels;
+pub mod compliance;
 pub mod consents;
 pub mod contacts;
 pub mod conversations;
@@ -38,6 +39,8 @@ mod tests {
             ("CampaignRecipient", campaigns::RECIPIENTS),
             ("Channel", channels::COLUMNS),
             ("Connector", channels::CONNECTORS),
+            ("FrequencyCap", compliance::CAPS),
+            ("Suppression", compliance::SUPPRESSIONS),
             ("Consent", consents::COLUMNS),
             ("Contact", contacts::COLUMNS),
             ("Conversation", conversations::COLUMNS),

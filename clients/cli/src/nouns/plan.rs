@@ -1,7 +1,7 @@
 //! Which way a notification takes, as arguments: a policy, or one step on its own; and what a campaign sends.
 
 use clap::Args;
-use proto::v1::{CampaignSpec, Plan, SendingWindow, Step, StepTemplate, plan::Way, step::Target};
+use proto::v1::{CampaignSpec, Money, Plan, SendingWindow, Step, StepTemplate, plan::Way, step::Target};
 
 use crate::input::{duration, names, pairs};
 
@@ -79,12 +79,21 @@ pub struct SpecArgs {
     /// Begin at most so many deliveries a second.
     #[arg(long, value_name = "N")]
     rate: Option<f64>,
+    /// Begin at most so many deliveries an hour.
+    #[arg(long, value_name = "N", conflicts_with = "rate")]
+    rate_per_hour: Option<f64>,
+    /// Pause when this much is spent, such as `5000 INR`.
+    #[arg(long, value_name = "AMOUNT CURRENCY", value_parser = money)]
+    budget: Option<Money>,
     /// Send only in these hours: `09:00-20:00`, in the zone of --window-zone.
     #[arg(long, value_name = "HH:MM-HH:MM", value_parser = window, requires = "window_zone")]
     window: Option<(String, String)>,
     /// The time zone of --window, such as Asia/Kolkata.
     #[arg(long, value_name = "ZONE", requires = "window")]
     window_zone: Option<String>,
+    /// Spread the campaign evenly over --window.
+    #[arg(long, requires = "window")]
+    spread: bool,
     /// Let each notification expire after so long, such as 2d.
     #[arg(long, value_name = "DURATION", value_parser = duration::parse_proto)]
     valid_for: Option<prost_types::Duration>,
@@ -103,11 +112,29 @@ impl SpecArgs {
         }
         spec.purpose = self.purpose.unwrap_or_else(|| std::mem::take(&mut spec.purpose));
         spec.rate_per_second = self.rate.unwrap_or(spec.rate_per_second);
+        if let Some(rate) = self.rate_per_hour {
+            (spec.rate_per_hour, spec.rate_per_second) = (rate, 0.0);
+        }
+        spec.budget = self.budget.or_else(|| spec.budget.take());
         if let (Some((start, end)), Some(time_zone)) = (self.window, self.window_zone) {
-            spec.sending_window = Some(SendingWindow { start, end, time_zone });
+            spec.sending_window = Some(SendingWindow { start, end, time_zone, spread: self.spread });
         }
         spec.valid_for = self.valid_for.or(spec.valid_for);
     }
+}
+
+/// An amount such as `5000 INR` or `12.5 EUR`.
+fn money(text: &str) -> Result<Money, String> {
+    let wrong = || format!("`{text}` must be an amount and a currency, like `5000 INR`");
+    let (amount, currency) = text.split_once(' ').ok_or_else(wrong)?;
+    let (whole, fraction) = amount.split_once('.').unwrap_or((amount, ""));
+    if fraction.len() > 6 || !fraction.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(wrong());
+    }
+    let whole: i64 = whole.parse().map_err(|_| wrong())?;
+    let fraction: i64 = format!("{fraction:0<6}").parse().map_err(|_| wrong())?;
+    let micros = whole.checked_mul(1_000_000).and_then(|micros| micros.checked_add(fraction)).ok_or_else(wrong)?;
+    Ok(Money { currency_code: currency.to_owned(), micros })
 }
 
 fn window(text: &str) -> Result<(String, String), String> {
@@ -120,6 +147,16 @@ fn window(text: &str) -> Result<(String, String), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn amounts_are_read_to_the_last_millionth() {
+        let read = |text: &str| money(text).map(|m| (m.micros, m.currency_code));
+        assert_eq!(read("5000 INR"), Ok((5_000_000_000, "INR".into())));
+        assert_eq!(read("0.125 EUR"), Ok((125_000, "EUR".into())));
+        for wrong in ["5000", "x INR", "1.1234567 INR", "1.x INR", "99999999999999 INR"] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn a_plan_is_written_over_what_a_file_said() {

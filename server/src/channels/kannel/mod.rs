@@ -120,6 +120,10 @@ impl Connector for Kannel {
         if !self.smsc.is_empty() {
             query.push(("smsc", &self.smsc));
         }
+        let meta_data = self.meta_data(outbound);
+        if !meta_data.is_empty() {
+            query.push(("meta-data", &meta_data));
+        }
         let request = self.client.get(format!("{}/cgi-bin/sendsms", self.base_url)).query(&query);
         match wire::call(request).await {
             Ok(reply) => replies::outcome(&reply, echo::token(outbound.delivery_id, outbound.attempt)),
@@ -158,6 +162,16 @@ impl Connector for Kannel {
 }
 
 impl Kannel {
+    /// What goes as optional parameters (TLV) of SMPP, as `?smpp?name=value&...` (user guide, "meta data"). Kannel sends those that
+    /// a group `smpp-tlv` of its configuration names; docs/CHANNELS.md has those of India's registry.
+    fn meta_data(&self, outbound: &Outbound) -> String {
+        let encode =
+            |text: &str| percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string();
+        let tlv = |(name, value): (&String, &String)| format!("{}={}", name.replace('_', "-"), encode(value));
+        let tlvs: Vec<String> = outbound.parameters.iter().map(tlv).collect();
+        if tlvs.is_empty() { String::new() } else { format!("?smpp?{}", tlvs.join("&")) }
+    }
+
     /// Where Kannel reports; it fills in what stands behind the percent signs (user guide, table 6-9): `%d` the status,
     /// `%A` the centre's reply, `%T` the time.
     fn receipts_url(&self, outbound: &Outbound) -> String {

@@ -70,6 +70,18 @@ async fn hindi_is_sent_as_ucs2_and_over_the_named_connection() {
 }
 
 #[tokio::test]
+async fn what_indias_registry_asks_for_goes_as_optional_parameters_of_smpp() {
+    let peer = Peer::playing([Play::Answer(202, "text/plain", "0: Accepted for delivery".to_owned())]).await;
+    let mut message = outbound("SWITCH", text("Hello"));
+    message.parameters = [("dlt_entity_id", "1101 2"), ("dlt_template_id", "1107")]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into();
+    connector(&peer.base_url).send(&message).await;
+    let query = Form::parse(peer.request().query.as_bytes());
+    assert_eq!(query.text("meta-data").as_deref(), Some("?smpp?dlt-entity-id=1101%202&dlt-template-id=1107"));
+}
+
+#[tokio::test]
 async fn answers_have_their_class() {
     assert_eq!(class(&sent_with(403, "Authorization failed for sendsms").await), Some(FailureClass::ParkChannel));
     assert_eq!(class(&sent_with(503, "Temporal failure, try again later.").await), Some(FailureClass::Temporary));

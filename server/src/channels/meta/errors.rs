@@ -67,7 +67,7 @@ pub const MEANINGS: &[Meaning] = &[
 const PERMISSION: Meaning = row(200, ParkChannel, "a permission is missing");
 
 /// The code of too many messages to one person; the wait grows by four with each attempt.
-const PAIR_RATE: u32 = 131_056;
+pub const PAIR_RATE: u32 = 131_056;
 
 /// The exponent at which the wait stops growing: 4^6 is over an hour.
 const LONGEST_WAIT: i16 = 6;

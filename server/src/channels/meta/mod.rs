@@ -182,6 +182,10 @@ impl Connector for WhatsApp {
         }
     }
 
+    fn throttles_one_recipient(&self, code: &str) -> bool {
+        code == errors::PAIR_RATE.to_string()
+    }
+
     async fn check(&self) -> Result<(), String> {
         let url = match &self.gateway {
             Gateway::Meta { version, phone_number_id, .. } => {

@@ -211,6 +211,12 @@ impl Connector for Smtp {
         Err(WebhookError::NotFound)
     }
 
+    /// The mailbox, or its domain, does not exist (RFC 3463: 5.1.1, 5.1.2, 5.1.6, 5.1.10).
+    fn address_is_gone(&self, code: &str) -> bool {
+        let enhanced = code.rsplit(' ').next().unwrap_or_default();
+        matches!(enhanced, "5.1.1" | "5.1.2" | "5.1.6" | "5.1.10")
+    }
+
     async fn check(&self) -> Result<(), String> {
         match tokio::time::timeout(self.timeout, self.relay.connections().test_connection()).await {
             Ok(Ok(true)) => Ok(()),

@@ -9,6 +9,15 @@ use super::super::{
     meaning::{Meaning, find, row},
 };
 
+/// Codes that say of the recipient's number that there is none such: 21211 of messages, 13224 and 21217 of calls.
+const NO_NUMBER: &[&str] = &["13224", "21211", "21217"];
+
+/// Whether a code says that the recipient's number does not exist, whatever is sent there.
+#[must_use]
+pub fn is_no_number(code: &str) -> bool {
+    NO_NUMBER.contains(&code)
+}
+
 /// What each code means, sorted by code.
 pub const MEANINGS: &[Meaning] = &[
     row(10001, ParkChannel, "the account is not active"),
@@ -57,6 +66,7 @@ pub const MEANINGS: &[Meaning] = &[
     row(21660, ParkChannel, "our sender belongs to another account"),
     row(21703, ParkChannel, "the messaging service has no sender"),
     row(21705, ParkChannel, "the messaging service does not exist"),
+    row(21900, Permanent, "the DLT entity id is not valid"),
     row(21901, Permanent, "the DLT template id is not valid"),
     row(30001, Temporary, "the provider's queue overflowed"),
     row(30002, ParkChannel, "the account was suspended while the message waited"),

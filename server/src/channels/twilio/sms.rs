@@ -45,6 +45,9 @@ const CLOCK_SKEW: TimeDelta = TimeDelta::seconds(5);
 /// How long after our call Twilio may have made the message.
 const CREATED_WITHIN: TimeDelta = TimeDelta::minutes(5);
 
+/// What India's registry asks for, by the contract's names and Twilio's (errors 21900 and 21901 name them).
+const DLT: &[(&str, &str)] = &[("dlt_entity_id", "DltPEId"), ("dlt_template_id", "DltTemplateId")];
+
 #[derive(Debug)]
 struct TwilioSms {
     account: Account,
@@ -81,12 +84,14 @@ impl Connector for TwilioSms {
             echo::query(outbound.delivery_id, outbound.attempt)
         );
         let body = outbound.content.plain_text();
-        let form = [
+        let mut form = vec![
             ("To", outbound.to.value.as_str()),
             (sender, &outbound.from),
             ("Body", &body),
             ("StatusCallback", &callback),
         ];
+        let told = |(name, field): &(&str, &'static str)| Some((*field, outbound.parameters.get(*name)?.as_str()));
+        form.extend(DLT.iter().filter_map(told));
         self.account.create("Messages.json", &form).await
     }
 
@@ -106,6 +111,10 @@ impl Connector for TwilioSms {
             "/inbound" | "" => webhook::inbound_message(&form),
             _ => Err(WebhookError::NotFound),
         }
+    }
+
+    fn address_is_gone(&self, code: &str) -> bool {
+        errors::is_no_number(code)
     }
 
     async fn check(&self) -> Result<(), String> {

@@ -43,6 +43,20 @@ fn read(path: &str, query: &str, body: &str) -> Result<WebhookFacts, WebhookErro
 }
 
 #[tokio::test]
+async fn what_indias_registry_asks_for_goes_under_twilios_names_and_nothing_else_does() {
+    let peer = Peer::playing([Play::json(201, json!({"sid": "SM1", "status": "queued"}))]).await;
+    let mut message = outbound("SWITCH", text("Hello"));
+    message.parameters = [("dlt_entity_id", "1101"), ("dlt_template_id", "1107"), ("colour", "red")]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into();
+    connector(&peer.base_url).send(&message).await;
+    let form = peer.request().form();
+    let told: Vec<_> = form.iter().filter(|(key, _)| key.starts_with("Dlt") || key == "colour").cloned().collect();
+    let expected = [("DltPEId", "1101"), ("DltTemplateId", "1107")].map(|(k, v)| (k.to_owned(), v.to_owned()));
+    assert_eq!(told, expected);
+}
+
+#[tokio::test]
 async fn asks_for_a_message_as_twilio_documents_it() {
     let peer = Peer::playing([Play::json(201, json!({"sid": "SM1", "status": "queued"}))]).await;
     let sent = connector(&peer.base_url).send(&outbound("+15005550006", text("नमस्ते & hello"))).await;

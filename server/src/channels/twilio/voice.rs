@@ -154,6 +154,10 @@ impl Connector for TwilioVoice {
         twiml::render(&self.manner, content, step, webhooks)
     }
 
+    fn address_is_gone(&self, code: &str) -> bool {
+        errors::is_no_number(code)
+    }
+
     async fn check(&self) -> Result<(), String> {
         self.account.check().await
     }

@@ -1,7 +1,7 @@
 //! Campaigns: what callers write and what they are shown. How far a campaign is stands in [`super::progress`].
 
 use chrono::TimeDelta;
-use domain::campaign::State;
+use domain::{campaign::State, price::Money};
 use proto::v1::{self, validate_campaign_request::Source as GivenSource};
 
 use super::{Faults, common, plan, progress};
@@ -12,7 +12,7 @@ use crate::{
             Change, Filter, NewCampaign, name,
             progress::Progress,
             spec::{DEFAULT_WEIGHT, Definition, SendingWindow, Spec},
-            validating::{Asked, Foreseen, Problem, Sample},
+            validating::{Asked, Cost, Foreseen, Problem, Sample},
         },
         etag,
     },
@@ -32,7 +32,8 @@ pub fn message(shown: Progress) -> v1::Campaign {
         spec: Some(spec_message(campaign.definition.spec)),
         start_time: row.start_at.map(common::timestamp),
         state: of_state(row.state).into(),
-        failure: row.state_reason.filter(|_| row.state == State::Failed).unwrap_or_default(),
+        failure: row.state_reason.clone().filter(|_| row.state == State::Failed).unwrap_or_default(),
+        pause_reason: row.state_reason.filter(|_| row.state == State::Paused).unwrap_or_default(),
         trigger: row.trigger.map(|slug| format!("triggers/{slug}")).unwrap_or_default(),
         policy_version: version.unwrap_or_default(),
         progress: Some(progress::message(shown)),
@@ -87,6 +88,8 @@ pub fn update(request: v1::UpdateCampaignRequest, faults: &mut Faults) -> (Strin
         let whole = mask.has("spec").then(|| required_spec(campaign.spec, f));
         let pace = f.inside("spec", |f| Pace {
             rate_per_second: mask.take("spec.rate_per_second", rate(given.rate_per_second, f)),
+            rate_per_hour: mask.take("spec.rate_per_hour", rate_per_hour(given.rate_per_hour, f)),
+            budget: mask.take("spec.budget", common::money("budget", given.budget, f)),
             weight: mask.take("spec.weight", weight(given.weight, f)),
             window: mask.take("spec.sending_window", given.sending_window.map(window)),
         });
@@ -113,6 +116,8 @@ pub struct Edit {
 #[derive(Debug, Clone)]
 struct Pace {
     rate_per_second: Option<Option<f64>>,
+    rate_per_hour: Option<Option<f64>>,
+    budget: Option<Option<Money>>,
     weight: Option<i32>,
     window: Option<Option<SendingWindow>>,
 }
@@ -121,10 +126,19 @@ impl Edit {
     /// The change of a campaign whose spec stands like this.
     #[must_use]
     pub fn of(self, standing: Spec) -> Change {
-        let Pace { rate_per_second, weight, window } = self.pace;
-        let single = rate_per_second.is_some() || weight.is_some() || window.is_some();
+        let Pace { rate_per_second, rate_per_hour, budget, weight, window } = self.pace;
+        let rates = rate_per_second.is_some() || rate_per_hour.is_some();
+        let single = rates || budget.is_some() || weight.is_some() || window.is_some();
         let mut spec = self.spec.clone().unwrap_or(standing);
         spec.rate_per_second = rate_per_second.unwrap_or(spec.rate_per_second);
+        spec.rate_per_hour = rate_per_hour.unwrap_or(spec.rate_per_hour);
+        // One of the two is meant: writing one alone takes the other away.
+        match (rate_per_second.flatten(), rate_per_hour.flatten()) {
+            (Some(_), None) => spec.rate_per_hour = None,
+            (None, Some(_)) => spec.rate_per_second = None,
+            (Some(_), Some(_)) | (None, None) => {}
+        }
+        spec.budget = budget.unwrap_or(spec.budget);
         spec.weight = weight.unwrap_or(spec.weight);
         spec.window = window.unwrap_or(spec.window);
         Change {
@@ -135,12 +149,14 @@ impl Edit {
     }
 }
 
-fn writable(campaign: &v1::Campaign) -> [(&'static str, bool); 6] {
+fn writable(campaign: &v1::Campaign) -> [(&'static str, bool); 8] {
     [
         ("display_name", !campaign.display_name.is_empty()),
         ("spec", campaign.spec.is_some()),
         ("start_time", campaign.start_time.is_some()),
         ("spec.rate_per_second", false),
+        ("spec.rate_per_hour", false),
+        ("spec.budget", false),
         ("spec.weight", false),
         ("spec.sending_window", false),
     ]
@@ -157,10 +173,12 @@ pub fn spec(given: v1::CampaignSpec, faults: &mut Faults) -> Spec {
     let valid_for = faults.duration("valid_for", given.valid_for, TimeDelta::seconds(1)..=LONGEST_VALIDITY);
     Spec {
         audience: faults.name("audience", "audiences", &given.audience),
-        plan: faults.inside("plan", |f| plan::way(way, f)).into(),
+        plan: faults.inside("plan", |f| plan::way(way, f)),
         variables: given.variables.map(common::object).unwrap_or_default(),
         purpose: purpose(given.purpose, faults),
         rate_per_second: rate(given.rate_per_second, faults),
+        rate_per_hour: rate_per_hour(given.rate_per_hour, faults),
+        budget: common::money("budget", given.budget, faults),
         weight: weight(given.weight, faults),
         window: given.sending_window.map(window),
         valid_for_ms: valid_for.map(|d| d.num_milliseconds()),
@@ -177,13 +195,23 @@ fn rate(value: f64, faults: &mut Faults) -> Option<f64> {
     Some(value)
 }
 
+fn rate_per_hour(value: f64, faults: &mut Faults) -> Option<f64> {
+    if value == 0.0 {
+        return None;
+    }
+    if !(value > 0.0 && value <= 36_000_000.0) {
+        faults.note("rate_per_hour", "must be above 0 and at most 36000000; 0 means as fast as its channels allow");
+    }
+    Some(value)
+}
+
 fn weight(value: i32, faults: &mut Faults) -> i32 {
     faults.number("weight", value, 1..=100).unwrap_or(DEFAULT_WEIGHT)
 }
 
 /// Whether it is one is asked when it is checked.
 fn window(given: v1::SendingWindow) -> SendingWindow {
-    SendingWindow { start: given.start, end: given.end, time_zone: given.time_zone }
+    SendingWindow { start: given.start, end: given.end, time_zone: given.time_zone, spread: given.spread }
 }
 
 fn purpose(value: String, faults: &mut Faults) -> String {
@@ -199,13 +227,16 @@ fn purpose(value: String, faults: &mut Faults) -> String {
 /// Who gets what, of the contract.
 #[must_use]
 pub fn spec_message(spec: Spec) -> v1::CampaignSpec {
-    let window = |w: SendingWindow| v1::SendingWindow { start: w.start, end: w.end, time_zone: w.time_zone };
+    let window =
+        |w: SendingWindow| v1::SendingWindow { start: w.start, end: w.end, time_zone: w.time_zone, spread: w.spread };
     v1::CampaignSpec {
         audience: format!("audiences/{}", spec.audience),
         plan: Some(plan::message(spec.plan)),
         variables: Some(common::of_object(&spec.variables)),
         purpose: spec.purpose,
         rate_per_second: spec.rate_per_second.unwrap_or_default(),
+        rate_per_hour: spec.rate_per_hour.unwrap_or_default(),
+        budget: spec.budget.map(common::of_money),
         weight: spec.weight,
         sending_window: spec.window.map(window),
         valid_for: spec.valid_for_ms.and_then(TimeDelta::try_milliseconds).map(common::span),
@@ -254,8 +285,18 @@ pub fn foreseen(foreseen: Foreseen) -> v1::ValidateCampaignResponse {
         skips: progress::skips(skips, 0, foreseen.unmappable),
         first_channel_types: types.into_iter().map(of_type).collect(),
         estimated_duration: foreseen.takes.map(common::span),
+        costs: foreseen.costs.into_iter().map(cost).collect(),
         samples: foreseen.samples.into_iter().map(sample).collect(),
         problems: foreseen.problems.into_iter().map(problem).collect(),
+    }
+}
+
+fn cost(cost: Cost) -> v1::CostEstimate {
+    v1::CostEstimate {
+        channel: format!("channels/{}", cost.channel),
+        message_count: cost.messages,
+        part_count: cost.parts,
+        cost: cost.cost.map(common::of_money),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Channels, providers, connectors and their health.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::TimeDelta;
 use proto::v1;
@@ -22,6 +22,8 @@ use crate::{
 
 const MAX_PROVIDERS: usize = 10;
 const MAX_RATE: f64 = 10_000.0;
+const MAX_PARAMETERS: usize = 20;
+const PARAMETER_NAMES: &str = "names are a-z, 0-9 and '_', a letter first, at most 63, such as dlt_template_id";
 
 /// A channel of the contract; `public_url` is the base of the providers' webhooks.
 #[must_use]
@@ -35,6 +37,11 @@ pub fn message(channel: Channel, public_url: &str) -> v1::Channel {
         service_identifier: row.service_identifier,
         providers: channel.providers.into_iter().map(provider).collect(),
         rate_per_second: row.rate_per_second.unwrap_or_default(),
+        parts_per_second: row.terms.parts_per_second.unwrap_or_default(),
+        recipients_per_day: row.terms.recipients_per_day.unwrap_or_default(),
+        price: row.terms.price.map(common::of_money),
+        provider_parameters: row.terms.provider_parameters,
+        required_parameters: row.terms.required_parameters,
         provable_successes: common::provable(row.channel_type),
         state: state(&row.state).into(),
         park_reason: row.state_reason.filter(|_| row.state == "parked").unwrap_or_default(),
@@ -61,6 +68,7 @@ fn provider_message(p: ProviderRow, public_url: &str) -> v1::Provider {
         connector: p.connector,
         settings: p.settings.as_object().map(common::of_object),
         rate_per_second: p.rate_per_second.unwrap_or_default(),
+        parts_per_second: p.parts_per_second.unwrap_or_default(),
         in_flight: p.in_flight.unwrap_or_default(),
         timeout: p.timeout_ms.map(|ms| common::span(TimeDelta::milliseconds(ms.into()))),
         webhook_urls: entered.map(|path| format!("{public_url}/webhooks/{}{path}", p.id)).into_iter().collect(),
@@ -87,13 +95,18 @@ pub fn update(request: v1::UpdateChannelRequest, faults: &mut Faults) -> (String
     (slug, faults.inside("channel", |faults| change(channel, &mask, faults)), etag)
 }
 
-fn writable(channel: &v1::Channel) -> [(&'static str, bool); 5] {
+fn writable(channel: &v1::Channel) -> [(&'static str, bool); 10] {
     [
         ("display_name", !channel.display_name.is_empty()),
         ("channel_type", channel.channel_type != 0),
         ("service_identifier", !channel.service_identifier.is_empty()),
         ("providers", !channel.providers.is_empty()),
         ("rate_per_second", channel.rate_per_second != 0.0),
+        ("parts_per_second", channel.parts_per_second != 0.0),
+        ("recipients_per_day", channel.recipients_per_day != 0),
+        ("price", channel.price.is_some()),
+        ("provider_parameters", !channel.provider_parameters.is_empty()),
+        ("required_parameters", !channel.required_parameters.is_empty()),
     ]
 }
 
@@ -102,12 +115,22 @@ fn change(channel: v1::Channel, mask: &Mask, faults: &mut Faults) -> Change {
     let identifier = faults.text("service_identifier", channel.service_identifier, 320);
     let rate = rate("rate_per_second", channel.rate_per_second, faults);
     let channel_type = v1::ChannelType::try_from(channel.channel_type).ok().and_then(common::channel_type);
+    let parts = self::rate("parts_per_second", channel.parts_per_second, faults);
+    let recipients = faults.number("recipients_per_day", channel.recipients_per_day, 1..=100_000_000);
+    let price = common::money("price", channel.price, faults);
+    let told = parameters(channel.provider_parameters, faults);
+    let required = names(channel.required_parameters, faults);
     let given = mask.take("providers", channel.providers);
     Change {
         display_name: mask.take("display_name", display_name),
         channel_type: mask.take("channel_type", channel_type).flatten(),
         service_identifier: mask.take("service_identifier", identifier),
         rate_per_second: mask.take("rate_per_second", rate),
+        parts_per_second: mask.take("parts_per_second", parts),
+        recipients_per_day: mask.take("recipients_per_day", recipients),
+        price: mask.take("price", price),
+        provider_parameters: mask.take("provider_parameters", told),
+        required_parameters: mask.take("required_parameters", required),
         providers: given.map(|providers| self::providers(providers, faults)),
     }
 }
@@ -138,8 +161,40 @@ fn provider(given: v1::Provider, faults: &mut Faults) -> ProviderWrite {
         settings: serde_json::Value::Object(given.settings.map(common::object).unwrap_or_default()),
         rate_per_second: rate("rate_per_second", given.rate_per_second, faults),
         in_flight: faults.number("in_flight", given.in_flight, 1..=1000),
+        parts_per_second: rate("parts_per_second", given.parts_per_second, faults),
         timeout_ms: timeout.and_then(|t| i32::try_from(t.num_milliseconds()).ok()),
     }
+}
+
+/// What providers are told, by name.
+fn parameters(given: BTreeMap<String, String>, faults: &mut Faults) -> BTreeMap<String, String> {
+    if given.len() > MAX_PARAMETERS {
+        faults.note("provider_parameters", format!("has more than {MAX_PARAMETERS} entries"));
+    }
+    for (name, value) in &given {
+        if !is_parameter(name) {
+            faults.note("provider_parameters", format!("has the name {name:?}: {PARAMETER_NAMES}"));
+        }
+        if value.is_empty() || value.chars().count() > 200 {
+            faults.note("provider_parameters", format!("{name} must have a value of 1 to 200 characters"));
+        }
+    }
+    given
+}
+
+fn names(given: Vec<String>, faults: &mut Faults) -> Vec<String> {
+    if given.len() > MAX_PARAMETERS {
+        faults.note("required_parameters", format!("has more than {MAX_PARAMETERS} entries"));
+    }
+    for (index, name) in given.iter().enumerate().filter(|(_, name)| !is_parameter(name)) {
+        faults.note(format!("required_parameters[{index}]"), format!("is {name:?}: {PARAMETER_NAMES}"));
+    }
+    given
+}
+
+fn is_parameter(name: &str) -> bool {
+    let tail = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
+    name.len() <= 63 && name.starts_with(|c: char| c.is_ascii_lowercase()) && name.bytes().all(tail)
 }
 
 fn rate(field: &str, value: f64, faults: &mut Faults) -> Option<f64> {
@@ -197,6 +252,7 @@ pub fn health(health: Health) -> v1::ChannelHealth {
         sending_count: health.backlog.sending,
         last_accept_time: health.last_accept_at.map(common::timestamp),
         last_inbound_time: health.backlog.last_inbound_at.map(common::timestamp),
+        recipients_today: i32::try_from(health.recipients_today).unwrap_or(i32::MAX),
     }
 }
 
@@ -209,6 +265,9 @@ fn provider_health(health: ProviderHealth) -> v1::ProviderHealth {
         retry_time: health.open_until.map(common::timestamp),
         consecutive_failures: i32::try_from(health.failures).unwrap_or(i32::MAX),
         last_failures: health.last_failures.into_iter().map(failure).collect(),
+        granted_rate_per_second: health.granted_rate.unwrap_or_default(),
+        throttled_count: health.pace.throttled,
+        last_throttle_time: health.pace.throttled_at.map(common::timestamp),
     }
 }
 

@@ -6,8 +6,11 @@ use domain::{
     delivery::{AfterUnknown, FailureClass},
     fallback::Success,
     notification::Reason,
+    price::Money,
 };
 use proto::v1;
+
+use super::Faults;
 
 /// A point in time of the contract.
 #[must_use]
@@ -46,6 +49,26 @@ pub fn words(duration: TimeDelta) -> String {
         s if s % 60 == 0 => format!("{} minutes", s / 60),
         s => format!("{s} seconds"),
     }
+}
+
+/// An amount of money of the contract.
+#[must_use]
+pub fn of_money(money: Money) -> v1::Money {
+    v1::Money { currency_code: money.currency, micros: money.micros }
+}
+
+/// An amount of money, where one is given: not negative, in a currency.
+pub fn money(field: &str, value: Option<v1::Money>, faults: &mut Faults) -> Option<Money> {
+    let value = value?;
+    faults.inside(field, |f| {
+        if !Money::is_currency(&value.currency_code) {
+            f.note("currency_code", "must be three capital letters of ISO 4217, such as INR");
+        }
+        if value.micros < 0 {
+            f.note("micros", "must not be negative");
+        }
+        Some(Money { currency: value.currency_code, micros: value.micros })
+    })
 }
 
 /// A channel type that is said.
@@ -261,6 +284,8 @@ mod tests {
             Reason::OptedOut,
             Reason::NoAddress,
             Reason::Suppressed,
+            Reason::FrequencyCap,
+            Reason::Duplicate,
             Reason::ChannelDisabled,
             Reason::ChannelParked,
             Reason::ProviderDown,

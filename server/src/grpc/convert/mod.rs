@@ -6,6 +6,7 @@ pub mod call_list;
 pub mod campaign;
 pub mod channel;
 pub mod common;
+pub mod compliance;
 pub mod contact;
 pub mod content;
 pub mod event;

@@ -8,10 +8,16 @@ use domain::fallback::{OnFailure, QuietHours, Step, Target};
 use proto::v1::{self, step::QuietMode};
 
 use super::{Faults, common};
-use crate::services::{
-    sending::way::{GivenStep, Way, WayOf},
-    triggers,
-};
+use crate::services::{sending::way::Way, templates::Reference};
+
+/// One step as a request gives it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GivenStep {
+    /// The step.
+    pub step: Step,
+    /// Whether the request says what counts as success; else it follows from the channel.
+    pub says_success: bool,
+}
 
 /// The attempts of a step that does not say.
 const ATTEMPTS: u32 = 3;
@@ -22,17 +28,18 @@ const MONTH: TimeDelta = TimeDelta::days(30);
 
 /// Which way to take, as far as a request alone can say.
 pub fn way(plan: v1::Plan, faults: &mut Faults) -> Way {
-    let of = match plan.way {
-        None => {
-            faults.note("policy", "is missing, and so is a step: exactly one of them must be set");
-            WayOf::Policy { slug: String::new(), number: 0 }
-        }
+    let mut way = Way::default();
+    match plan.way {
+        None => faults.note("policy", "is missing, and so is a step: exactly one of them must be set"),
         Some(v1::plan::Way::Policy(name)) => {
             let (slug, number) = faults.versioned_name("policy", "policies", &name);
-            WayOf::Policy { slug, number }
+            way.policy = Some(Reference { slug, number }.to_string());
         }
-        Some(v1::plan::Way::Step(step)) => WayOf::Step(Box::new(faults.inside("step", |f| self::step(step, true, f)))),
-    };
+        Some(v1::plan::Way::Step(step)) => {
+            let given = faults.inside("step", |f| self::step(step, true, f));
+            (way.step, way.says_success) = (Some(given.step), given.says_success);
+        }
+    }
     let template = template("template", &plan.template, faults);
     let mut step_templates = BTreeMap::new();
     for (index, given) in plan.step_templates.into_iter().enumerate() {
@@ -49,12 +56,12 @@ pub fn way(plan: v1::Plan, faults: &mut Faults) -> Way {
             }
         });
     }
-    Way { of, template, step_templates }
+    Way { template, step_templates, ..way }
 }
 
 /// A plan of the contract, as it is stored with a campaign or a trigger.
 #[must_use]
-pub fn message(way: triggers::Way) -> v1::Plan {
+pub fn message(way: Way) -> v1::Plan {
     let given = match (way.step, way.policy) {
         (Some(step), _) => Some(v1::plan::Way::Step(step_message(&step, None))),
         (None, policy) => policy.map(|policy| v1::plan::Way::Policy(format!("policies/{policy}"))),

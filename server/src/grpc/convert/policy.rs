@@ -230,11 +230,11 @@ fn call_list_step(given: &v1::Step, step: Step, faults: &mut Faults) -> Step {
     step
 }
 
-/// DELIVERED where the channel type can prove it, else SENT; for a named channel `Definition::settle` says it.
+/// What the channel type can prove; for a named channel `Definition::settle` says it.
 fn default_success(target: &Target) -> Success {
     match target {
-        Target::ChannelType(channel_type) if !Success::Delivered.provable_by(*channel_type) => Success::Sent,
-        Target::ChannelType(_) | Target::Channel(_) | Target::CallList(_) => Success::Delivered,
+        Target::ChannelType(channel_type) => Success::standard(*channel_type),
+        Target::Channel(_) | Target::CallList(_) => Success::Delivered,
     }
 }
 

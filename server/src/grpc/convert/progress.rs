@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use domain::notification::{Reason, State};
+use domain::{
+    notification::{Reason, State},
+    price::Money,
+};
 use proto::v1;
 
 use super::{Faults, campaign, common};
@@ -11,7 +14,7 @@ use crate::services::campaigns::{RecipientFilter, RecipientRow, name, progress::
 /// How far a campaign is, of the contract.
 #[must_use]
 pub fn message(shown: Progress) -> v1::CampaignProgress {
-    let row = shown.campaign.row;
+    let (row, budget) = (shown.campaign.row, shown.campaign.definition.spec.budget);
     let state = |(state, count)| v1::NotificationStateCount { state: of_state(state).into(), count };
     v1::CampaignProgress {
         campaign: name(&row.slug),
@@ -34,6 +37,7 @@ pub fn message(shown: Progress) -> v1::CampaignProgress {
         current_rate_per_second: shown.rate,
         estimated_first_step_end_time: shown.first_steps_end.map(common::timestamp),
         cursor: shown.last_number.to_string(),
+        spent: budget.map(|budget| common::of_money(Money { micros: row.spent_micros, ..budget })),
     }
 }
 

@@ -8,13 +8,12 @@ use proto::v1::{self, send_notification_request::Recipient as Named};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::{Faults, common, contact, policy, template};
+use super::{Faults, common, contact, plan};
 use crate::services::{
     Violation,
     sending::{
         Attachment, Draft,
         recipients::{Known, Recipient},
-        way::{GivenStep, Way, WayOf},
     },
 };
 
@@ -32,7 +31,7 @@ const FURTHEST: TimeDelta = TimeDelta::days(365);
 pub fn draft(request: v1::SendNotificationRequest, lane: Lane, now: DateTime<Utc>, faults: &mut Faults) -> Draft {
     let recipient = recipient(request.recipient, faults);
     let given = faults.required("plan", request.plan);
-    let way = faults.inside("plan", |faults| way(given, faults));
+    let way = faults.inside("plan", |faults| plan::way(given, faults));
     let variables = variables(request.variables, faults);
     let purpose = match request.purpose.is_empty() {
         true => String::new(),
@@ -85,46 +84,6 @@ pub fn optional_uuid_name(field: &str, collection: &str, value: &str, faults: &m
 /// The notification to take back, and what the caller has seen of it.
 pub fn cancel(request: v1::CancelNotificationRequest, faults: &mut Faults) -> (Uuid, String) {
     (uuid_name("name", "notifications", &request.name, faults), request.etag)
-}
-
-/// Which way to take. What cannot be read is noted, and the way then leads nowhere.
-fn way(plan: v1::Plan, faults: &mut Faults) -> Way {
-    let nowhere = || WayOf::Policy { slug: String::new(), number: 0 };
-    let of = match plan.way {
-        None => {
-            faults.note("policy", "is missing, and so is a step: exactly one of them must be set");
-            nowhere()
-        }
-        Some(v1::plan::Way::Policy(name)) => {
-            let (slug, number) = faults.versioned_name("policy", "policies", &name);
-            WayOf::Policy { slug, number }
-        }
-        Some(v1::plan::Way::Step(given)) => {
-            let says_success = given.success != 0;
-            let step = faults.inside("step", |faults| policy::step(given, true, faults));
-            step.map_or_else(nowhere, |step| WayOf::Step(Box::new(GivenStep { step, says_success })))
-        }
-    };
-    let named = |field: &str, name: &str, faults: &mut Faults| {
-        (!name.is_empty()).then(|| template::reference(field, name, faults).to_string())
-    };
-    let template = named("template", &plan.template, faults);
-    Way { of, template, step_templates: step_templates(plan.step_templates, faults) }
-}
-
-fn step_templates(given: Vec<v1::StepTemplate>, faults: &mut Faults) -> BTreeMap<usize, String> {
-    let mut found = BTreeMap::new();
-    for (index, given) in given.into_iter().enumerate() {
-        faults.inside(format!("step_templates[{index}]"), |faults| {
-            let template = template::reference("template", &given.template, faults).to_string();
-            match usize::try_from(given.step) {
-                Err(_) => faults.note("step", "must be the index of a step, from 0"),
-                Ok(step) if found.contains_key(&step) => faults.note("step", "is there twice"),
-                Ok(step) => drop(found.insert(step, template)),
-            }
-        });
-    }
-    found
 }
 
 fn recipient(named: Option<Named>, faults: &mut Faults) -> Option<Recipient> {
@@ -318,7 +277,7 @@ mod tests {
             ..v1::Plan::default()
         };
         let mut faults = Faults::default();
-        way(plan, &mut faults);
+        plan::way(plan, &mut faults);
         let found: Vec<String> = faults.into_violations().into_iter().map(|v| v.field).collect();
         let expected = ["policy", "step_templates[1].step", "step_templates[2].step", "step_templates[3].template"];
         assert_eq!(found, expected);

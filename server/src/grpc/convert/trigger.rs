@@ -155,7 +155,7 @@ fn read_watch(given: v1::TableWatch, wanted: &dyn Fn(&str) -> bool, f: &mut Faul
     });
     let way = wanted("plan").then(|| {
         let given = f.required("plan", given.plan);
-        f.inside("plan", |f| plan::way(given, f)).into()
+        f.inside("plan", |f| plan::way(given, f))
     });
     let purpose = f.text("purpose", given.purpose, 32);
     let mut chars = purpose.chars();

@@ -6,7 +6,7 @@ use domain::{
     notification::{self, Reason},
 };
 
-use super::{load, pace, verbs};
+use super::{load, pace, spread, verbs};
 use crate::{
     services::{Context, Result, work::Work},
     storage::{
@@ -104,6 +104,22 @@ async fn end_cancelled(work: &mut Work, id: i64) -> Result<()> {
     Ok(())
 }
 
+/// Sets the speed of campaigns that are spread over their windows: as what waits and the time that is left ask for.
+///
+/// # Errors
+/// What storage says.
+pub async fn spread_out(context: &Context) -> Result<()> {
+    let mut work = Work::begin(context).await?;
+    let now = work.now();
+    for (id, _) in groups::windowed(work.conn()).await? {
+        let campaign = load(work.conn(), id).await?;
+        if campaign.row.state == State::Running {
+            spread(work.conn(), id, &campaign.definition.spec, now).await?;
+        }
+    }
+    work.commit(context).await
+}
+
 /// Keeps the groups of campaigns as their campaigns say: stopped while they are paused, held back outside of their sending
 /// windows.
 ///
@@ -119,6 +135,7 @@ pub async fn mend_groups(context: &Context) -> Result<()> {
             changed |= pace(work.conn(), id, &campaign.definition.spec, now).await?;
         }
     }
+    groups::retire(work.conn(), now).await?;
     if changed {
         work.wake(Topic::Relay);
     }

@@ -9,7 +9,10 @@ pub mod validating;
 pub mod verbs;
 
 use chrono::{DateTime, Utc};
-use domain::campaign::{Editable, State};
+use domain::{
+    campaign::{Editable, State},
+    pacing::spread,
+};
 use uuid::Uuid;
 
 use super::{Context, Error, Result, etag, work::Work};
@@ -123,8 +126,7 @@ pub async fn update(work: &mut Work, slug: &str, change: Change, etag: &str) -> 
         Editable::Everything => {}
         Editable::Pace if only_pace => {}
         Editable::Pace | Editable::Nothing => {
-            let what =
-                "only display_name, rate_per_second, weight and sending_window of a campaign that runs may change";
+            let what = "only display_name, rates, weight, sending_window and budget of a campaign that runs may change";
             return Err(wrong_state(&before.row, what));
         }
     }
@@ -135,6 +137,7 @@ pub async fn update(work: &mut Work, slug: &str, change: Change, etag: &str) -> 
     campaigns::update(work.conn(), id, &write, now).await?;
     groups::weigh(work.conn(), id, definition.spec.weight).await?;
     pace(work.conn(), id, &definition.spec, now).await?;
+    spread(work.conn(), id, &definition.spec, now).await?;
     work.wake(Topic::Planner);
     work.wake(Topic::Relay);
     load(work.conn(), id).await
@@ -190,6 +193,17 @@ pub async fn count_recipients(context: &Context, slug: &str, filter: &RecipientF
     Ok(recipients::count(conn, id, filter).await?)
 }
 
+/// Sets how fast a campaign is begun that is spread over its window: what waits now, evenly until the window ends.
+async fn spread(conn: &mut Conn, id: i64, spec: &Spec, now: DateTime<Utc>) -> Result<()> {
+    let rate = match spec.window.as_ref().filter(|window| window.spread).and_then(|window| window.closes(now)) {
+        Some(closes) => Some(groups::waiting(conn, id).await?)
+            .filter(|waiting| *waiting > 0)
+            .map(|waiting| spread::rate(waiting, closes - now)),
+        None => None,
+    };
+    Ok(groups::spread(conn, id, rate).await?)
+}
+
 /// Holds the groups of a campaign back until its sending window opens. Says whether that changed anything.
 async fn pace(conn: &mut Conn, id: i64, spec: &Spec, now: DateTime<Utc>) -> Result<bool> {
     let opens = match &spec.window {
@@ -203,12 +217,19 @@ async fn pace(conn: &mut Conn, id: i64, spec: &Spec, now: DateTime<Utc>) -> Resu
 
 /// The spec as it was, with the pace of another.
 fn paced(before: &Spec, pace: &Spec) -> Spec {
-    Spec { rate_per_second: pace.rate_per_second, weight: pace.weight, window: pace.window.clone(), ..before.clone() }
+    Spec {
+        rate_per_second: pace.rate_per_second,
+        rate_per_hour: pace.rate_per_hour,
+        weight: pace.weight,
+        window: pace.window.clone(),
+        budget: pace.budget.clone(),
+        ..before.clone()
+    }
 }
 
 fn write_of<'a>(
     display_name: &'a str,
-    definition: &Definition,
+    definition: &'a Definition,
     stored: &'a serde_json::Value,
     resolved: &Resolved,
     start_at: Option<DateTime<Utc>>,
@@ -218,7 +239,8 @@ fn write_of<'a>(
         audience_id: resolved.audience_id,
         policy_id: resolved.policy_id,
         definition: stored,
-        rate_per_second: definition.spec.rate_per_second,
+        rate_per_second: definition.spec.rate(),
+        budget: definition.spec.budget.as_ref(),
         start_at,
     }
 }

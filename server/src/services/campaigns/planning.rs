@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::{Campaign, name, pace, read, spec::LocalTime, verbs};
+use super::{Campaign, name, pace, read, spec::LocalTime, spread, verbs};
 use crate::{
     services::{
         Context, Error, Result,
@@ -249,6 +249,7 @@ async fn write(
     if campaign.definition.spec.window.is_some() {
         let now = work.now();
         pace(work.conn(), id, &campaign.definition.spec, now).await?;
+        spread(work.conn(), id, &campaign.definition.spec, now).await?;
     }
     Ok(items.len())
 }

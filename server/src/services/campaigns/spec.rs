@@ -5,13 +5,20 @@ use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use domain::{
     fallback::{Policy, Step, Target},
+    price::Money,
     quiet_hours::Window,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
-    services::{Context, Error, Result, Violation, plans, policies, templates::Reference, triggers::Way},
+    services::{
+        Context, Error, Result, Violation,
+        directory::{Channel, Snapshot},
+        plans, policies, sending,
+        sending::way::Way,
+        templates::Reference,
+    },
     storage::{self, Conn},
 };
 
@@ -34,6 +41,12 @@ pub struct Spec {
     /// How many deliveries a second it may begin; none: as fast as its channels allow.
     #[serde(default)]
     pub rate_per_second: Option<f64>,
+    /// The same in an hour, in its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_per_hour: Option<f64>,
+    /// What it may cost by the prices of its channels; none: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Money>,
     /// Its share of a channel among other campaigns, 1 to 100.
     #[serde(default = "default_weight")]
     pub weight: i32,
@@ -58,9 +71,21 @@ pub struct SendingWindow {
     pub end: String,
     /// The IANA time zone of both.
     pub time_zone: String,
+    /// Whether the campaign is spread over the window, rather than begun as fast as allowed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub spread: bool,
 }
 
 impl SendingWindow {
+    /// When the window ends that is open now; none while it is closed, and of one that is none.
+    #[must_use]
+    pub fn closes(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let zone: Tz = domain::schedule::zone::parse(&self.time_zone).ok()?;
+        // What is open now, seen as a window of quiet, lets nothing through until it ends.
+        let open = Window::parse(&format!("{}-{}", self.start, self.end)).ok()?;
+        Some(open.next_allowed(now, zone)).filter(|end| *end > now)
+    }
+
     /// The first moment from `now` on at which it allows to send; `now` itself inside of it.
     ///
     /// # Errors
@@ -123,11 +148,15 @@ pub struct Resolved {
     pub audience_id: i64,
     /// The stored policy, where it has one.
     pub policy_id: Option<i64>,
-    /// What is to be pinned.
-    pub request: plans::Request,
 }
 
 impl Spec {
+    /// How many deliveries a second it may begin; none: as fast as its channels allow.
+    #[must_use]
+    pub fn rate(&self) -> Option<f64> {
+        self.rate_per_second.or(self.rate_per_hour.map(|rate| rate / 3600.0))
+    }
+
     /// What is wrong with the values themselves.
     #[must_use]
     pub fn check(&self) -> Vec<Violation> {
@@ -137,6 +166,16 @@ impl Spec {
         }
         if self.rate_per_second.is_some_and(|rate| !(rate > 0.0 && rate <= 10_000.0)) {
             found.push(Violation::new("rate_per_second", "must be above 0 and at most 10000"));
+        }
+        if self.rate_per_hour.is_some_and(|rate| !(rate > 0.0 && rate <= 36_000_000.0)) {
+            found.push(Violation::new("rate_per_hour", "must be above 0 and at most 36000000"));
+        }
+        if self.rate_per_hour.is_some() && self.rate_per_second.is_some() {
+            found.push(Violation::new("rate_per_hour", "must not be set together with rate_per_second"));
+        }
+        if self.budget.as_ref().is_some_and(|budget| budget.micros <= 0 || !Money::is_currency(&budget.currency)) {
+            let text = "must be above 0, in a currency of three capital letters such as INR";
+            found.push(Violation::new("budget", text));
         }
         if self.valid_for_ms.is_some_and(|ms| !(1000..=TimeDelta::days(90).num_milliseconds()).contains(&ms)) {
             found.push(Violation::new("valid_for", "must be from 1 second to 90 days"));
@@ -157,27 +196,27 @@ impl Spec {
         let missing = |field: &str, name: String| Error::ReferenceNotFound { field: format!("spec.{field}"), name };
         let audience = storage::audiences::kind(conn, &self.audience).await?;
         let (audience_id, _) = audience.ok_or_else(|| missing("audience", format!("audiences/{}", self.audience)))?;
-        let (definition, policy_id, policy_version_id) = match (&self.plan.policy, &self.plan.step) {
+        let (definition, policy_id) = match (&self.plan.policy, &self.plan.step) {
             (Some(policy), None) => {
                 let Reference { slug, number } = Reference::parse(policy);
                 let found = storage::policies::find(conn, &slug, number).await?;
                 let found = found.ok_or_else(|| missing("plan.policy", format!("policies/{policy}")))?;
                 let definition = serde_json::from_value(found.definition).map_err(storage::Error::from)?;
-                (definition, Some(found.id), Some(found.version_id))
+                (definition, Some(found.id))
             }
-            (None, Some(step)) => (self.of_step(step), None, None),
+            (None, Some(step)) => (self.of_step(step), None),
             (None, None) | (Some(_), Some(_)) => {
                 return Err(Error::invalid("spec.plan", "must name a policy or have one step of its own, not both"));
             }
         };
         let request = plans::Request {
             definition,
-            policy_version_id,
+            policy_version_id: None,
             template: self.plan.template.clone(),
             step_templates: self.plan.step_templates.clone(),
         };
         crate::services::error::all_right(without_template(&request))?;
-        Ok(Resolved { audience_id, policy_id, request })
+        Ok(Resolved { audience_id, policy_id })
     }
 
     fn of_step(&self, step: &Step) -> policies::Definition {
@@ -188,12 +227,41 @@ impl Spec {
     /// Pins the plan, in the caller's transaction.
     ///
     /// # Errors
-    /// As [`Spec::resolve`], and when a template does not exist.
+    /// As [`Spec::resolve`], and what is wrong with the way and the budget.
     pub async fn pin(&self, context: &Context, conn: &mut Conn, now: DateTime<Utc>) -> Result<(Resolved, i64)> {
         let resolved = self.resolve(conn).await?;
-        let plan_id = context.plans.pin(conn, resolved.request.clone(), now).await?;
-        Ok((resolved, plan_id))
+        let plan = match self.plan.pin(context, conn, now).await? {
+            Ok(plan) => plan,
+            Err(found) => return Err(sending::refused(inside(found, "spec.plan"))),
+        };
+        let snapshot = context.directory.snapshot(&context.side).await?;
+        crate::services::error::all_right(inside(self.without_price(&plan, &snapshot), "spec"))?;
+        Ok((resolved, plan.id))
     }
+
+    /// The channels of a plan that cannot be counted against the budget.
+    fn without_price(&self, plan: &plans::PinnedPlan, snapshot: &Snapshot) -> Vec<Violation> {
+        let Some(budget) = &self.budget else { return Vec::new() };
+        let used = |channel: &&Channel| {
+            plan.policy.steps.iter().any(|step| match &step.target {
+                Target::Channel(slug) => channel.row.slug == *slug,
+                Target::ChannelType(channel_type) => channel.row.channel_type == *channel_type,
+                Target::CallList(_) => false,
+            })
+        };
+        let priced = |c: &&Channel| c.row.price.as_ref().is_some_and(|price| price.currency == budget.currency);
+        let unpriced = snapshot.channels.iter().filter(used).filter(|channel| !priced(channel));
+        let violation = |channel: &Channel| {
+            let slug = &channel.row.slug;
+            let text = format!("cannot be kept: channels/{slug} has no price in {}", budget.currency);
+            Violation::new("budget", text).because("BUDGET_WITHOUT_PRICE").with("channel", format!("channels/{slug}"))
+        };
+        unpriced.map(violation).collect()
+    }
+}
+
+fn inside(found: Vec<Violation>, path: &str) -> Vec<Violation> {
+    found.into_iter().map(|violation| violation.inside(path)).collect()
 }
 
 /// Every step that sends something needs a template: its own, or the plan's.
@@ -228,6 +296,8 @@ mod tests {
             variables: Map::new(),
             purpose: String::new(),
             rate_per_second: None,
+            rate_per_hour: None,
+            budget: None,
             weight: DEFAULT_WEIGHT,
             window: None,
             valid_for_ms: None,
@@ -235,7 +305,7 @@ mod tests {
     }
 
     fn window(start: &str, end: &str) -> SendingWindow {
-        SendingWindow { start: start.into(), end: end.into(), time_zone: "Asia/Kolkata".into() }
+        SendingWindow { start: start.into(), end: end.into(), time_zone: "Asia/Kolkata".into(), spread: false }
     }
 
     #[test]
@@ -243,6 +313,8 @@ mod tests {
         let wrong = Spec {
             weight: 0,
             rate_per_second: Some(f64::NAN),
+            rate_per_hour: Some(-1.0),
+            budget: Some(Money { currency: "rupees".into(), micros: 5 }),
             valid_for_ms: Some(5),
             window: Some(SendingWindow { time_zone: "Nowhere".into(), ..window("9", "10:00") }),
             ..spec()
@@ -250,7 +322,16 @@ mod tests {
         let fields: Vec<String> = wrong.check().into_iter().map(|v| v.field).collect();
         assert_eq!(
             fields,
-            ["weight", "rate_per_second", "valid_for", "sending_window.time_zone", "sending_window.start"]
+            [
+                "weight",
+                "rate_per_second",
+                "rate_per_hour",
+                "rate_per_hour",
+                "budget",
+                "valid_for",
+                "sending_window.time_zone",
+                "sending_window.start"
+            ]
         );
         assert_eq!(spec().check(), []);
     }
@@ -266,6 +347,22 @@ mod tests {
         assert_eq!(night.opens(at("2026-11-20T20:00:00Z")).unwrap(), at("2026-11-20T20:00:00Z"));
         assert_eq!(night.opens(at("2026-11-20T20:30:00Z")).unwrap(), at("2026-11-21T16:30:00Z"));
         assert!(window("09:00", "09:00").opens(at("2026-11-20T20:30:00Z")).is_err());
+    }
+
+    #[test]
+    fn a_window_closes_when_it_ends_and_never_while_it_is_closed() {
+        let at = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
+        let day = window("10:00", "16:00");
+        assert_eq!(day.closes(at("2026-11-20T06:30:00Z")), Some(at("2026-11-20T10:30:00Z")));
+        assert_eq!(day.closes(at("2026-11-20T03:30:00Z")), None);
+        let night = window("22:00", "02:00");
+        assert_eq!(night.closes(at("2026-11-20T18:30:00Z")), Some(at("2026-11-20T20:30:00Z")));
+    }
+
+    #[test]
+    fn a_rate_may_be_said_in_an_hour() {
+        assert_eq!(Spec { rate_per_hour: Some(1800.0), ..spec() }.rate(), Some(0.5));
+        assert_eq!(Spec { rate_per_second: Some(3.0), ..spec() }.rate(), Some(3.0));
     }
 
     #[test]

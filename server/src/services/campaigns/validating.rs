@@ -15,6 +15,7 @@ use domain::{
     channel::{ChannelType, Lane},
     fallback::{PolicyWorld, Then, WorldChannel, WorldTemplate},
     notification::Reason,
+    price::Money,
 };
 use uuid::Uuid;
 
@@ -28,7 +29,7 @@ use crate::{
         Context, Error, Result, Violation,
         audiences::reading::{self, Fetched, Person, Reader, identity},
         directory::Snapshot,
-        planning::{Page, Subject},
+        planning::{Page, Subject, parts_of},
         plans::PinnedPlan,
         work::Work,
     },
@@ -88,10 +89,27 @@ pub struct Foreseen {
     pub unmappable: i64,
     /// By which channel the first step that applies would go.
     pub first_channels: BTreeMap<(i32, ChannelType), i64>,
+    /// Parts of short messages that the first steps would send, by channel; for other media messages.
+    pub parts: BTreeMap<i32, i64>,
+    /// What the first steps would cost, by channel.
+    pub costs: Vec<Cost>,
     /// How long the first steps would take; none where nothing limits them.
     pub takes: Option<TimeDelta>,
     /// Examples.
     pub samples: Vec<Sample>,
+}
+
+/// What the first steps would cost on one channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cost {
+    /// The slug of the channel.
+    pub channel: String,
+    /// Messages.
+    pub messages: i64,
+    /// Parts of short messages; for other media messages.
+    pub parts: i64,
+    /// What they cost; none where the channel has no price.
+    pub cost: Option<Money>,
 }
 
 impl Foreseen {
@@ -126,6 +144,8 @@ pub async fn validate(context: &Context, asked: &Asked, samples: usize) -> Resul
                 Err(error) => look.foreseen.forbid(of_error(error)?),
             }
             look.foreseen.takes = look.takes();
+            look.foreseen.costs = look.costs();
+            look.warn_of_budget();
             Ok(look.foreseen)
         }
         Err(error) => {
@@ -229,7 +249,8 @@ impl Look<'_> {
         let mut examples = Vec::new();
         for person in &taken.people {
             let subject = self.subject(person, own.remove(&person.contact_id), now);
-            let sample = self.count(facts.foresee(&subject).map(|entered| entered.then), &subject);
+            let then = facts.foresee(&subject).map(|entered| entered.then);
+            let sample = self.count(then, &subject, facts.locale_of(subject.contact_id));
             if self.foreseen.samples.len() + examples.len() < self.samples {
                 examples.push(sample);
             }
@@ -260,12 +281,17 @@ impl Look<'_> {
     }
 
     /// Counts what would happen to a person, and makes an example of it.
-    fn count(&mut self, then: Option<Then>, subject: &Subject) -> Sample {
+    fn count(&mut self, then: Option<Then>, subject: &Subject, locale: &str) -> Sample {
         let contact_id = Some(subject.contact_id);
         let skipped = match then {
             Some(Then::Send(send)) => {
                 self.foreseen.reachable += 1;
                 *self.foreseen.first_channels.entry((send.channel, send.channel_type)).or_default() += 1;
+                let parts = match send.channel_type {
+                    ChannelType::Sms => parts_of(&self.plan, send.step, locale, &subject.variables),
+                    ChannelType::Whatsapp | ChannelType::Voice | ChannelType::Email => 1,
+                };
+                *self.foreseen.parts.entry(send.channel).or_default() += i64::from(parts);
                 let plain_text = self.say(send.step, send.channel_type, subject);
                 return Sample { contact_id, channel_type: Some(send.channel_type), plain_text, ..Sample::default() };
             }
@@ -314,6 +340,30 @@ impl Look<'_> {
         Ok(())
     }
 
+    /// What the first steps cost at the prices of the channels.
+    fn costs(&self) -> Vec<Cost> {
+        let of = |((channel, _), messages): (&(i32, ChannelType), &i64)| {
+            let channel = self.snapshot.channel(*channel)?;
+            let parts = self.foreseen.parts.get(&channel.row.id).copied().unwrap_or(*messages);
+            let price = channel.row.price.as_ref();
+            let cost = price.map(|p| Money { currency: p.currency.clone(), micros: p.times(parts) });
+            Some(Cost { channel: channel.row.slug.clone(), messages: *messages, parts, cost })
+        };
+        self.foreseen.first_channels.iter().filter_map(of).collect()
+    }
+
+    /// Says where the first steps alone cost more than the budget.
+    fn warn_of_budget(&mut self) {
+        let Some(budget) = &self.spec.budget else { return };
+        let all: i64 = self.foreseen.costs.iter().filter_map(|c| c.cost.as_ref()).map(|cost| cost.micros).sum();
+        if all > budget.micros {
+            let text =
+                "is less than the first steps are estimated to cost: the campaign will be paused when it is reached";
+            let violation = Violation::new("spec.budget", text);
+            self.foreseen.problems.push(Problem { forbids: false, violation });
+        }
+    }
+
     /// How long the first steps take at the rates of the channels and of the campaign.
     fn takes(&self) -> Option<TimeDelta> {
         #[expect(clippy::cast_precision_loss, reason = "an estimate")]
@@ -323,7 +373,7 @@ impl Look<'_> {
             .iter()
             .filter_map(|((channel, _), n)| Some(*n as f64 / self.snapshot.rate(*channel)?));
         #[expect(clippy::cast_precision_loss, reason = "an estimate")]
-        let own = self.spec.rate_per_second.map(|rate| self.foreseen.reachable as f64 / rate);
+        let own = self.spec.rate().map(|rate| self.foreseen.reachable as f64 / rate);
         let longest = of_channels.chain(own).reduce(f64::max)?;
         #[expect(clippy::cast_possible_truncation, reason = "an estimate, bounded below a century")]
         TimeDelta::try_milliseconds((longest.min(3e9) * 1000.0) as i64)

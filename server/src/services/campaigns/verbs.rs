@@ -3,12 +3,15 @@
 
 use domain::campaign::{Event, State};
 
-use super::{Campaign, CampaignRow, load, locked, pace, wrong_state};
+use super::{Campaign, CampaignRow, load, locked, pace, spread, wrong_state};
 use crate::{
     services::{Context, Error, Result, work::Work},
     storage::campaigns::{self, groups, planning},
     wake::Topic,
 };
+
+/// Why a campaign is paused whose budget is used up.
+pub const BUDGET_REACHED: &str = "BUDGET_REACHED";
 
 /// Starts a campaign, at once or at its time. Starting a started one changes nothing.
 ///
@@ -87,6 +90,21 @@ pub async fn pause(work: &mut Work, slug: &str, etag: &str) -> Result<Campaign> 
     verb(work, slug, etag, Event::Paused, "only a campaign that is RUNNING can be paused").await
 }
 
+/// Stops a campaign whose budget has no room for what it would send next. One that does not run is left alone.
+///
+/// # Errors
+/// What storage says.
+pub async fn pause_at_budget(context: &Context, id: i64) -> Result<()> {
+    let mut work = Work::begin(context).await?;
+    let now = work.now();
+    let Some(campaign) = campaigns::lock(work.conn(), id).await? else { return Ok(()) };
+    let Some(paused) = campaign.state.after(Event::Paused) else { return Ok(()) };
+    tracing::warn!(campaign = campaign.slug, "a campaign has reached its budget and is paused");
+    set(&mut work, &campaign, paused, Some(BUDGET_REACHED)).await?;
+    groups::stop(work.conn(), id, now).await?;
+    work.commit(context).await
+}
+
 /// Goes on after a pause. Resuming a running one changes nothing.
 ///
 /// # Errors
@@ -117,6 +135,7 @@ async fn verb(work: &mut Work, slug: &str, etag: &str, event: Event, otherwise: 
         State::Running => {
             groups::go_on(work.conn(), id, now).await?;
             pace(work.conn(), id, &campaign.definition.spec, now).await?;
+            spread(work.conn(), id, &campaign.definition.spec, now).await?;
         }
         State::Draft | State::Scheduled | State::Completed | State::Cancelled | State::Failed => {}
     }

@@ -9,7 +9,11 @@ use super::{Channel, Context, Result};
 use crate::{
     channels::Connector,
     services::directory::Built,
-    storage::channels::{self, Backlog, EndedCall},
+    storage::{
+        channels::{self, Backlog, EndedCall},
+        pace::{self, ProviderPace},
+        pairs,
+    },
 };
 
 /// The most failures that are shown of one provider.
@@ -28,6 +32,8 @@ pub struct Health {
     pub backlog: Backlog,
     /// When a provider last accepted a message.
     pub last_accept_at: Option<DateTime<Utc>>,
+    /// People who were written to first within a day.
+    pub recipients_today: i64,
 }
 
 /// How one provider is.
@@ -41,6 +47,10 @@ pub struct ProviderHealth {
     pub failures: usize,
     /// The last failures, the newest first.
     pub last_failures: Vec<EndedCall>,
+    /// Messages a second that it is granted now; none: nothing limits it.
+    pub granted_rate: Option<f64>,
+    /// What it said about our speed.
+    pub pace: ProviderPace,
 }
 
 /// What a check of one provider found.
@@ -65,18 +75,24 @@ pub async fn health(context: &Context, slug: &str) -> Result<Health> {
     let ids: Vec<i32> = channel.providers.iter().map(|p| p.id).collect();
     let calls = channels::last_calls(conn, &ids).await?;
     let backlog = channels::backlog(conn, channel.row.id).await?;
+    let (paces, machine_now) = (pace::providers(conn).await?, pace::now(conn).await?);
+    let today = pairs::today(conn, &[channel.row.id], machine_now).await?;
+    let recipients_today = today.get(&channel.row.id).copied().unwrap_or_default().n;
     let providers = channel.providers.iter().map(|p| {
+        let pace = paces.get(&p.id).copied().unwrap_or_default();
         let own: Vec<&EndedCall> = calls.iter().filter(|c| c.provider_id == p.id).collect();
         ProviderHealth {
             name: p.name.clone(),
             open_until: p.open_until.filter(|until| *until > snapshot.read_at),
             failures: own.iter().take_while(|c| !c.accepted).count(),
             last_failures: own.iter().filter(|c| !c.accepted).take(SHOWN).map(|c| (*c).clone()).collect(),
+            granted_rate: pace.speed.granted(p.rate_per_second, machine_now),
+            pace,
         }
     });
     let providers = providers.collect();
     let last_accept_at = calls.iter().filter(|c| c.accepted).map(|c| c.ended_at).max();
-    Ok(Health { channel, providers, backlog, last_accept_at })
+    Ok(Health { channel, providers, backlog, last_accept_at, recipients_today })
 }
 
 /// Asks each provider of a channel whether it accepts our credentials, all at once.

@@ -3,10 +3,12 @@
 pub mod health;
 mod settings;
 
-use domain::channel::ChannelType;
+use std::collections::BTreeMap;
+
+use domain::{channel::ChannelType, price::Money};
 
 use super::{Context, Error, Result, Violation, error::all_right, etag, work::Work};
-pub use crate::storage::channels::{ChannelRow, ProviderWrite};
+pub use crate::storage::channels::{ChannelRow, ProviderWrite, Terms};
 use crate::{
     storage::{
         Conn,
@@ -50,8 +52,39 @@ pub struct Change {
     pub service_identifier: Option<String>,
     /// Messages a second over all processes; `Some(None)` takes the limit away.
     pub rate_per_second: Option<Option<f64>>,
+    /// Parts of short messages a second; `Some(None)` takes the limit away.
+    pub parts_per_second: Option<Option<f64>>,
+    /// People who may be written to first in a day; `Some(None)` takes the limit away.
+    pub recipients_per_day: Option<Option<i32>>,
+    /// What a message, or a part of a short message, costs; `Some(None)` takes the price away.
+    pub price: Option<Option<Money>>,
+    /// What providers are told with every message.
+    pub provider_parameters: Option<BTreeMap<String, String>>,
+    /// What must be told.
+    pub required_parameters: Option<Vec<String>>,
     /// The providers; they replace all others.
     pub providers: Option<Vec<ProviderWrite>>,
+}
+
+impl Change {
+    /// What else limits a channel, as it will be; what is not of its type is wrong.
+    fn terms(&self, before: &Terms, channel_type: ChannelType, found: &mut Vec<Violation>) -> Terms {
+        let terms = Terms {
+            parts_per_second: self.parts_per_second.unwrap_or(before.parts_per_second),
+            recipients_per_day: self.recipients_per_day.unwrap_or(before.recipients_per_day),
+            price: self.price.clone().unwrap_or_else(|| before.price.clone()),
+            provider_parameters: self.provider_parameters.clone().unwrap_or_else(|| before.provider_parameters.clone()),
+            required_parameters: self.required_parameters.clone().unwrap_or_else(|| before.required_parameters.clone()),
+        };
+        let of_sms = "is for SMS only: messages of other types have no parts";
+        if channel_type != ChannelType::Sms {
+            let providers = self.providers.iter().flatten().enumerate().filter(|(_, p)| p.parts_per_second.is_some());
+            let fields = providers.map(|(index, _)| format!("channel.providers[{index}].parts_per_second"));
+            let own = terms.parts_per_second.map(|_| "channel.parts_per_second".to_owned());
+            found.extend(own.into_iter().chain(fields).map(|field| Violation::new(field, of_sms)));
+        }
+        terms
+    }
 }
 
 /// The name of a channel in the contract.
@@ -67,10 +100,12 @@ pub fn name_of(slug: &str) -> String {
 pub async fn create(context: &Context, work: &mut Work, new: New) -> Result<Channel> {
     let (slug, now) = (new.slug.as_str(), work.now());
     let channel_type = new.channel_type.ok_or_else(|| Error::invalid("channel.channel_type", "is missing"))?;
+    let mut found = Vec::new();
+    let terms = new.change.terms(&Terms::default(), channel_type, &mut found);
     let providers = new.change.providers.unwrap_or_default();
     let identifier = identifier(channel_type, &new.change.service_identifier.unwrap_or_default());
-    let found = identifier.as_ref().err().cloned().into_iter();
-    settings::check(&context.directory, channel_type, &providers, found.collect())?;
+    found.extend(identifier.as_ref().err().cloned());
+    settings::check(&context.directory, channel_type, &providers, found)?;
     if channels::find(work.conn(), slug).await?.is_some() {
         return Err(Error::AlreadyExists(name_of(slug)));
     }
@@ -78,6 +113,7 @@ pub async fn create(context: &Context, work: &mut Work, new: New) -> Result<Chan
         display_name: &new.change.display_name.unwrap_or_default(),
         service_identifier: &identifier.unwrap_or_default(),
         rate_per_second: new.change.rate_per_second.flatten(),
+        terms: &terms,
     };
     let id = channels::insert(work.conn(), slug, channel_type, &write, new.enabled, now).await?;
     channels::set_providers(work.conn(), id, &providers).await?;
@@ -123,7 +159,8 @@ pub async fn update(context: &Context, work: &mut Work, slug: &str, change: Chan
         let words = format!("cannot change: it is {}; create another channel", row.channel_type);
         found.push(Violation::new("channel.channel_type", words));
     }
-    let wanted = change.service_identifier.unwrap_or_else(|| row.service_identifier.clone());
+    let terms = change.terms(&row.terms, row.channel_type, &mut found);
+    let wanted = change.service_identifier.clone().unwrap_or_else(|| row.service_identifier.clone());
     let identifier = identifier(row.channel_type, &wanted);
     found.extend(identifier.as_ref().err().cloned());
     match &change.providers {
@@ -134,6 +171,7 @@ pub async fn update(context: &Context, work: &mut Work, slug: &str, change: Chan
         display_name: change.display_name.as_deref().unwrap_or(&row.display_name),
         service_identifier: &identifier.unwrap_or_default(),
         rate_per_second: change.rate_per_second.unwrap_or(row.rate_per_second),
+        terms: &terms,
     };
     channels::update(work.conn(), row.id, &write, now).await?;
     if let Some(providers) = &change.providers {
@@ -222,6 +260,7 @@ fn write_of(row: &ProviderRow) -> ProviderWrite {
         rate_per_second: row.rate_per_second,
         in_flight: row.in_flight,
         timeout_ms: row.timeout_ms,
+        parts_per_second: row.parts_per_second,
     }
 }
 

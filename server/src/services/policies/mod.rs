@@ -42,8 +42,7 @@ impl From<Policy> for Definition {
 }
 
 impl Definition {
-    /// Says for the steps that did not say it what counts as success: DELIVERED where their channel type can prove it, else
-    /// SENT. Which type a named channel has only the world knows.
+    /// Says for the steps that did not say it what counts as success: [`Success::standard`] of their channel's type. Which type a named channel has only the world knows.
     pub fn settle(&mut self, world: &PolicyWorld) {
         for index in std::mem::take(&mut self.unsaid_success) {
             let Some(step) = self.policy.steps.get_mut(index) else { continue };
@@ -52,8 +51,7 @@ impl Definition {
                 Target::Channel(slug) => world.channels.iter().find(|c| c.slug == *slug).map(|c| c.channel_type),
                 Target::CallList(_) => None,
             };
-            let provable = channel_type.is_none_or(|t| Success::Delivered.provable_by(t));
-            step.success = if provable { Success::Delivered } else { Success::Sent };
+            step.success = channel_type.map_or(Success::Delivered, Success::standard);
         }
     }
 

@@ -153,7 +153,7 @@ pub async fn cancel(context: &Context, work: &mut Work, id: Uuid, etag: &str) ->
 }
 
 /// One missing resource is a failed precondition; anything else, or more than that, is an invalid request.
-fn refused(mut violations: Vec<Violation>) -> Error {
+pub(super) fn refused(mut violations: Vec<Violation>) -> Error {
     match violations.as_slice() {
         [only] if only.reason == way::REFERENCE_NOT_FOUND => {
             let only = violations.remove(0);

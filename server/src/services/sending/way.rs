@@ -1,18 +1,23 @@
 //! From the way that a request names to a pinned plan: what it refers to is found, and everything that is wrong is said at
 //! once. Sends, campaigns and triggers name their ways alike.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use chrono::{DateTime, Utc};
 use domain::{
     channel::ChannelType,
     fallback::{Policy, PolicyWorld, Step, Success, Target, WorldChannel},
 };
+use serde::{Deserialize, Serialize};
 
 use crate::{
     services::{
         Context, Result, Violation,
         directory::{Channel, Snapshot},
+        parameters,
         plans::{PinnedPlan, Request},
         policies::Definition,
         templates::{CONTACT, Reference},
@@ -23,50 +28,46 @@ use crate::{
 /// The reason of a violation whose field names something that does not exist.
 pub const REFERENCE_NOT_FOUND: &str = "REFERENCE_NOT_FOUND";
 
-/// One step as a request gives it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GivenStep {
-    /// The step.
-    pub step: Step,
-    /// Whether the request says what counts as success; else it follows from the channel.
-    pub says_success: bool,
-}
-
-impl GivenStep {
-    /// The step, asking for DELIVERED where nothing was said and the channel can prove it, else for SENT.
-    #[must_use]
-    pub fn settled(mut self, snapshot: &Snapshot) -> Step {
-        let provable = |channel_type| Success::Delivered.provable_by(channel_type);
-        if !self.says_success && channel_type_of(&self.step.target, snapshot).is_some_and(|t| !provable(t)) {
-            self.step.success = Success::Sent;
-        }
-        self.step
-    }
-}
-
-/// What a request names.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Which way to take, by name, so that a name without a version means the newest at the moment in which a notification begins.
+/// Sends carry it, triggers and campaigns store it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Way {
-    /// A policy, or one step.
-    pub of: WayOf,
+    /// The policy, as [`Reference`] writes it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
+    /// One step, where there is no policy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub step: Option<Step>,
+    /// Whether that step says what counts as success; else it follows from the channel.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub says_success: bool,
     /// The template for steps that name none, as [`Reference`] writes it.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub template: Option<String>,
     /// Templates in place of those of single steps, by index.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub step_templates: BTreeMap<usize, String>,
 }
 
-/// See [`Way`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum WayOf {
-    /// A stored policy.
-    Policy {
-        /// Its slug.
-        slug: String,
-        /// The number of the version; 0 for the newest.
-        number: i32,
-    },
-    /// One step, which needs no policy.
-    Step(Box<GivenStep>),
+impl Way {
+    /// Pins the way as it stands now.
+    ///
+    /// # Errors
+    /// As [`pin`].
+    pub async fn pin(&self, context: &Context, conn: &mut Conn, now: DateTime<Utc>) -> Result<Pinned> {
+        pin(context, conn, self, now).await
+    }
+
+    /// The one step of a way without a policy. Where it does not say what counts as success, it asks for what its channel's type
+    /// can prove: [`Success::standard`].
+    fn settled(&self, snapshot: &Snapshot) -> Option<Step> {
+        let mut step = self.step.clone()?;
+        if let (false, Some(channel_type)) = (self.says_success, channel_type_of(&step.target, snapshot)) {
+            step.success = Success::standard(channel_type);
+        }
+        Some(step)
+    }
 }
 
 /// A pinned plan, or everything that is wrong with the way to it, with paths inside the plan.
@@ -79,9 +80,16 @@ pub type Pinned = std::result::Result<Arc<PinnedPlan>, Vec<Violation>>;
 pub async fn pin(context: &Context, conn: &mut Conn, way: &Way, now: DateTime<Utc>) -> Result<Pinned> {
     let snapshot = context.directory.snapshot(&context.side).await?;
     let mut found = Vec::new();
-    let request = match &way.of {
-        WayOf::Policy { slug, number } => stored(conn, way, slug, *number, &mut found).await?,
-        WayOf::Step(step) => Some(single(conn, way, (**step).clone().settled(&snapshot), &snapshot, &mut found).await?),
+    let request = match (way.settled(&snapshot), &way.policy) {
+        (Some(step), None) => Some(single(conn, way, step, &snapshot, &mut found).await?),
+        (None, Some(policy)) => {
+            let Reference { slug, number } = Reference::parse(policy);
+            stored(conn, way, &slug, number, &mut found).await?
+        }
+        (None, None) | (Some(_), Some(_)) => {
+            found.push(Violation::new("policy", "must be set, or a step of its own in its place, and not both"));
+            None
+        }
     };
     let Some(request) = request else { return Ok(Err(found)) };
     check_templates(conn, way, &request, &mut found).await?;
@@ -90,8 +98,15 @@ pub async fn pin(context: &Context, conn: &mut Conn, way: &Way, now: DateTime<Ut
     }
     let id = context.plans.pin(conn, request, now).await?;
     let plan = context.plans.load(conn, id).await?;
-    let missing = missing_contents(way, &plan, &snapshot);
+    let mut missing = missing_contents(way, &plan, &snapshot);
+    missing.extend(parameters::missing_of_plan(&plan, &snapshot));
     Ok(if missing.is_empty() { Ok(plan) } else { Err(missing) })
+}
+
+/// The variables without which some step of a plan cannot be said.
+#[must_use]
+pub fn required(plan: &PinnedPlan, snapshot: &Snapshot) -> BTreeSet<String> {
+    missing_variables(plan, snapshot, &serde_json::Map::new()).into_iter().collect()
 }
 
 /// The variables that some step of a plan needs and `given` does not have.
@@ -229,7 +244,7 @@ async fn check_templates(conn: &mut Conn, way: &Way, request: &Request, found: &
 
 /// The template of a step, and the field that names it: the send's for this step, then the step's own, then the send's.
 fn template_of<'a>(way: &'a Way, index: usize, step: &'a Step) -> Option<(&'static str, &'a str)> {
-    let own_field = if matches!(way.of, WayOf::Step(_)) { "step.template" } else { "policy" };
+    let own_field = if way.step.is_some() { "step.template" } else { "policy" };
     let replaced = way.step_templates.get(&index).map(|t| ("step_templates", t.as_str()));
     let own = step.template.as_deref().map(|t| (own_field, t));
     replaced.or(own).or_else(|| way.template.as_deref().map(|t| ("template", t)))

@@ -6,10 +6,11 @@ use std::{collections::BTreeSet, sync::Arc};
 use ::triggers::postgres::{self, Table};
 use domain::mapping::Column;
 
-use super::{TableWatch, way};
+use super::TableWatch;
 use crate::{
     services::{
-        Context, Error, Result, Violation, plans::PinnedPlan, sending::way::REFERENCE_NOT_FOUND, sources, work::Work,
+        Context, Error, Result, Violation, plans::PinnedPlan, sending, sending::way::REFERENCE_NOT_FOUND, sources,
+        work::Work,
     },
     storage::sources::SourceRow,
 };
@@ -35,7 +36,7 @@ pub async fn check(context: &Context, work: &mut Work, source: &SourceRow, watch
         Err(violations) => (None, violations.into_iter().map(|v| v.inside("plan")).collect()),
     };
     let snapshot = context.directory.snapshot(&context.side).await?;
-    let required = plan.as_ref().map(|plan| way::required(plan, &snapshot)).unwrap_or_default();
+    let required = plan.as_ref().map(|plan| sending::way::required(plan, &snapshot)).unwrap_or_default();
     found.extend(of_source(context, source, watch, &required).await?);
     let found: Vec<Violation> = found.into_iter().map(|violation| violation.inside(PATH)).collect();
     match (plan, found.as_slice()) {

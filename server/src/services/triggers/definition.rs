@@ -11,9 +11,8 @@ use domain::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::way::Way;
 use crate::{
-    services::Result,
+    services::{Result, sending::way::Way},
     storage::{self, triggers::TriggerRow},
 };
 

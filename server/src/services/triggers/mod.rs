@@ -10,15 +10,14 @@ mod definition;
 mod dry_run;
 mod reconcile;
 mod tables;
-mod way;
 
 use std::collections::HashMap;
 
+pub use super::sending::way::{Way, required};
 pub use capture::{Shown, Sql, sql};
 pub use definition::{DEFAULT_PURPOSE, RowMapping, TableWatch, VariableSource};
 pub use dry_run::{DryRow, DryRun, dry_run};
 pub use reconcile::{Wanted, reconcile, wanted};
-pub use way::{Way, required};
 
 use super::{Context, Error, Result, etag, schedules, work::Work};
 pub use crate::storage::{

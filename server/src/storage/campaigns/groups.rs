@@ -80,6 +80,70 @@ pub async fn hold_until(conn: &mut Conn, campaign_id: i64, not_before: DateTime<
     Ok(done.rows_affected())
 }
 
+/// How many deliveries a second a campaign may begin by its own rate; none: as fast as its channels allow.
+///
+/// # Errors
+/// What storage says.
+pub async fn rate(conn: &mut Conn, campaign_id: i64) -> Result<Option<f64>> {
+    let rate = sqlx::query_scalar!("select rate_per_second from campaign where id = $1", campaign_id);
+    Ok(rate.fetch_optional(conn).await?.flatten())
+}
+
+/// How many deliveries of a campaign wait to be granted.
+///
+/// # Errors
+/// What storage says.
+pub async fn waiting(conn: &mut Conn, campaign_id: i64) -> Result<i64> {
+    let waiting = sqlx::query_scalar!(
+        r#"select coalesce(sum(x.n), 0)::bigint as "n!" from send_group g cross join lateral (
+                  select sum(cardinality(d.delivery_ids)) as n from dispatch d
+                   where d.channel_type = g.channel_type and d.lane = g.lane and d.send_group_id = g.id
+                     and d.published_at is null offset 0) x
+            where g.campaign_id = $1"#,
+        campaign_id
+    );
+    Ok(waiting.fetch_one(conn).await?)
+}
+
+/// Sets how fast a campaign is begun that is spread over its window; none: it is not spread.
+///
+/// # Errors
+/// What storage says.
+pub async fn spread(conn: &mut Conn, campaign_id: i64, rate: Option<f64>) -> Result<()> {
+    sqlx::query!(
+        "update campaign set spread_per_second = $2 where id = $1 and spread_per_second is distinct from $2",
+        campaign_id,
+        rate
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Takes the groups of ended campaigns out of the relay's and the timers' sight: those in which nothing waits, nothing is under
+/// way and no timer runs.
+///
+/// # Errors
+/// What storage says.
+pub async fn retire(conn: &mut Conn, now: DateTime<Utc>) -> Result<u64> {
+    let done = sqlx::query!(
+        r#"with l as (
+             select g.id from send_group g left join campaign c on c.id = g.campaign_id
+              where g.running and g.campaign_id is not null and (c.id is null or c.state in ('completed', 'cancelled', 'failed'))
+                and (select d.id from dispatch d where d.channel_type = g.channel_type and d.lane = g.lane
+                        and d.send_group_id = g.id and d.published_at is null limit 1) is null
+                and (select d.id from dispatch d where d.published_at is not null and d.lease_until > '-infinity'
+                        and d.send_group_id = g.id limit 1) is null
+                and (select t.owner from timer t where t.send_group_id = g.id limit 1) is null
+              order by g.id limit 1000 for update of g skip locked)
+           update send_group g set running = false, paused_at = $1 from l where g.id = l.id"#,
+        now
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
+}
+
 /// Running campaigns that have a sending window: (campaign, definition).
 ///
 /// # Errors

@@ -7,7 +7,7 @@ pub mod progress;
 pub mod recipients;
 
 use chrono::{DateTime, Utc};
-use domain::campaign::State;
+use domain::{campaign::State, price::Money};
 use serde_json::Value;
 
 use super::{Conn, Result};
@@ -41,6 +41,8 @@ pub struct CampaignRow {
     pub planned_at: Option<DateTime<Utc>>,
     /// When it was paused; none unless it is.
     pub paused_at: Option<DateTime<Utc>>,
+    /// What was reserved of its budget, in millionths.
+    pub spent_micros: i64,
     /// Changes with every write of a caller.
     pub version: i32,
     /// When it was created.
@@ -71,6 +73,7 @@ macro_rules! campaign_row {
             plan_cursor: r.plan_cursor,
             planned_at: r.planned_at,
             paused_at: r.paused_at,
+            spent_micros: r.spent_micros,
             version: r.version,
             created_at: r.created_at,
             updated_at: r.updated_at,
@@ -127,6 +130,7 @@ pub async fn page(conn: &mut Conn, filter: &Filter, before: Option<i64>, limit: 
                   c.state_reason as "state_reason?", c.plan_id as "plan_id?", c.definition as "definition!",
                   t.slug as "trigger?", p.slug as "policy?", v.number as "policy_number?", c.start_at as "start_at?",
                   c.plan_cursor as "plan_cursor?", c.planned_at as "planned_at?", c.paused_at as "paused_at?",
+                  c.spent_micros as "spent_micros!",
                   c.version as "version!", c.created_at as "created_at!", c.updated_at as "updated_at!",
                   c.started_at as "started_at?", c.ended_at as "ended_at?"
              from campaign c left join trigger t on t.id = c.trigger_id left join plan n on n.id = c.plan_id
@@ -158,6 +162,8 @@ pub struct CampaignWrite<'a> {
     pub definition: &'a Value,
     /// How many deliveries a second it may begin.
     pub rate_per_second: Option<f64>,
+    /// What it may cost.
+    pub budget: Option<&'a Money>,
     /// When it begins.
     pub start_at: Option<DateTime<Utc>>,
 }
@@ -175,8 +181,8 @@ pub async fn insert(
 ) -> Result<i64> {
     let id = sqlx::query_scalar!(
         r#"insert into campaign (slug, display_name, audience_id, policy_id, definition, rate_per_second, start_at, trigger_id,
-                                 fire_time, created_at, updated_at)
-           values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10) returning id"#,
+                                 fire_time, created_at, updated_at, budget_micros)
+           values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10, $11) returning id"#,
         slug,
         write.display_name,
         write.audience_id,
@@ -186,7 +192,8 @@ pub async fn insert(
         write.start_at,
         run_of.map(|r| r.0),
         run_of.map(|r| r.1),
-        now
+        now,
+        write.budget.map(|budget| budget.micros)
     )
     .fetch_one(conn)
     .await?;
@@ -200,7 +207,7 @@ pub async fn insert(
 pub async fn update(conn: &mut Conn, id: i64, write: &CampaignWrite<'_>, now: DateTime<Utc>) -> Result<()> {
     sqlx::query!(
         r#"update campaign set display_name = $2, audience_id = $3, policy_id = $4, definition = $5, rate_per_second = $6,
-                               start_at = $7, version = version + 1, updated_at = $8 where id = $1"#,
+                               start_at = $7, version = version + 1, updated_at = $8, budget_micros = $9 where id = $1"#,
         id,
         write.display_name,
         write.audience_id,
@@ -208,7 +215,8 @@ pub async fn update(conn: &mut Conn, id: i64, write: &CampaignWrite<'_>, now: Da
         write.definition,
         write.rate_per_second,
         write.start_at,
-        now
+        now,
+        write.budget.map(|budget| budget.micros)
     )
     .execute(conn)
     .await?;

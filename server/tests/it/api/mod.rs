@@ -1,6 +1,7 @@
 //! The API over a real client, a real socket and a real Postgres: one module a story.
 
 mod channels;
+mod compliance;
 mod definitions;
 mod edge;
 mod idempotency;
@@ -10,8 +11,8 @@ mod violations;
 
 use proto::v1::{
     self, call_list_service_client::CallListServiceClient, channel_service_client::ChannelServiceClient,
-    contact_service_client::ContactServiceClient, policy_service_client::PolicyServiceClient,
-    template_service_client::TemplateServiceClient,
+    compliance_service_client::ComplianceServiceClient, contact_service_client::ContactServiceClient,
+    policy_service_client::PolicyServiceClient, template_service_client::TemplateServiceClient,
 };
 use server::services::directory::Directory;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -62,6 +63,10 @@ impl Api {
 
     pub fn policies(&self) -> PolicyServiceClient<Channel> {
         PolicyServiceClient::new(self.channel.clone())
+    }
+
+    pub fn compliance(&self) -> ComplianceServiceClient<Channel> {
+        ComplianceServiceClient::new(self.channel.clone())
     }
 
     pub fn call_lists(&self) -> CallListServiceClient<Channel> {

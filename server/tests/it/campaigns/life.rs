@@ -106,7 +106,7 @@ async fn a_sending_window_holds_everything_back_until_it_opens() -> anyhow::Resu
     world.people(5, "").await?;
     world.everybody().await?;
     let at = |ahead: i64| (world.now() + TimeDelta::hours(ahead)).format("%H:%M").to_string();
-    let window = SendingWindow { start: at(2), end: at(6), time_zone: "UTC".into() };
+    let window = SendingWindow { start: at(2), end: at(6), time_zone: "UTC".into(), spread: false };
     let mut definition = definition("all");
     definition.spec.window = Some(window);
     world.start("news", definition).await?;

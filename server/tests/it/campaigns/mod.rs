@@ -4,6 +4,7 @@ mod audiences;
 mod life;
 mod mailing;
 mod planning;
+mod rates;
 mod scheduling;
 
 use domain::fallback::{Step, Success, Target};
@@ -123,6 +124,8 @@ pub fn spec(audience: &str) -> Spec {
         variables: Map::new(),
         purpose: String::new(),
         rate_per_second: None,
+        rate_per_hour: None,
+        budget: None,
         weight: 10,
         window: None,
         valid_for_ms: None,
