@@ -110,7 +110,12 @@ create table contact_token (
 );
 create index contact_token_by_age on contact_token (expires_at);
 
-alter table contact add merged_into bigint;                     -- set with deleted_at: who this contact turned out to be
+-- Contacts that were made of a message whose sender nobody had named, and who they turned out to be. (A table of its own: the
+-- row type of contact is that of an SQL function, and cannot grow.)
+create table anonymous_contact (
+  contact_id  bigint primary key references contact on delete cascade,
+  merged_into bigint
+);
 
 alter table channel
   add routing_mode        text not null default 'push' check (routing_mode in ('push', 'pull', 'hybrid')),

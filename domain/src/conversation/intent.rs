@@ -30,9 +30,3 @@ codes! {
         ConversationClosed = "CONVERSATION_CLOSED",
     }
 }
-
-/// The intent of a message of the contact; `earlier` is how many the contact wrote before in this conversation.
-#[must_use]
-pub const fn of_message(earlier: i64) -> Intent {
-    if earlier == 0 { Intent::FirstMessage } else { Intent::Message }
-}

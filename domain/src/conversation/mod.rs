@@ -12,6 +12,7 @@ pub mod inactivity;
 pub mod intent;
 pub mod machine;
 pub mod participant;
+pub mod routing;
 pub mod session;
 
 #[cfg(test)]

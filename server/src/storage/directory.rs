@@ -24,6 +24,8 @@ pub struct ChannelRow {
     pub rate_per_second: Option<f64>,
     /// Open calls at once; none: the connector's default.
     pub in_flight: Option<i32>,
+    /// How conversations are held on it.
+    pub talk: super::channel_talk::TalkRow,
 }
 
 /// A provider as it stands.
@@ -70,7 +72,8 @@ pub struct Directory {
 pub async fn load(conn: &mut Conn) -> Result<Directory> {
     let read_at = sqlx::query_scalar!(r#"select clock_timestamp() as "now!""#).fetch_one(&mut *conn).await?;
     let rows = sqlx::query!(
-        r#"select id, slug, channel_type, service_identifier, state::text as "state!", state_reason, rate_per_second, in_flight
+        r#"select id, slug, channel_type, service_identifier, state::text as "state!", state_reason, rate_per_second, in_flight,
+                  routing_mode, inactivity_secs, warning_percent, warning_text, greeting, reconnect_secs, default_outbound
              from channel where deleted_at is null order by slug"#
     )
     .fetch_all(&mut *conn)
@@ -86,6 +89,15 @@ pub async fn load(conn: &mut Conn) -> Result<Directory> {
             state_reason: r.state_reason,
             rate_per_second: r.rate_per_second,
             in_flight: r.in_flight,
+            talk: super::channel_talk::TalkRow {
+                routing_mode: r.routing_mode.parse()?,
+                inactivity_secs: r.inactivity_secs,
+                warning_percent: r.warning_percent,
+                warning_text: r.warning_text,
+                greeting: r.greeting,
+                reconnect_secs: r.reconnect_secs,
+                default_outbound: r.default_outbound,
+            },
         });
     }
     let providers = sqlx::query_as!(

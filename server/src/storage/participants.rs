@@ -206,7 +206,8 @@ pub async fn give_to(conn: &mut Conn, from: Uuid, into: Uuid) -> Result<u32> {
     .await?;
     let mut agents = 0;
     for row in moved {
-        agents += u32::from(row.present && domain::conversation::participant::is_agent(row.kind.parse()?, row.role.parse()?));
+        agents +=
+            u32::from(row.present && domain::conversation::participant::is_agent(row.kind.parse()?, row.role.parse()?));
     }
     Ok(agents)
 }

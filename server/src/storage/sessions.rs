@@ -258,19 +258,60 @@ pub async fn give_to(conn: &mut Conn, from: Uuid, into: Uuid) -> Result<u64> {
     Ok(moved.into_iter().filter(|open| *open).count() as u64)
 }
 
-/// Conversations with an open session on a channel, from one on; a page at a time.
+/// The address at which the contact was last met on a channel, in this conversation.
 ///
 /// # Errors
 /// What storage says.
-pub async fn conversations_on(conn: &mut Conn, channel_id: i32, after: Uuid, limit: i64) -> Result<Vec<(Uuid, Uuid)>> {
-    let rows = sqlx::query!(
-        r#"select id, conversation_id from channel_session where channel_id = $1 and ended_at is null and id > $2
-            order by id limit $3"#,
-        channel_id,
-        after,
+pub async fn last_address(conn: &mut Conn, conversation_id: Uuid, channel_id: i32) -> Result<Option<i64>> {
+    let id = sqlx::query_scalar!(
+        r#"select address_id from channel_session where conversation_id = $1 and channel_id = $2
+            order by ended_at is null desc, last_at desc limit 1"#,
+        conversation_id,
+        channel_id
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(id)
+}
+
+/// Open sessions of channels that are disabled or deleted.
+///
+/// # Errors
+/// What storage says.
+pub async fn on_disabled(conn: &mut Conn, limit: i64) -> Result<Vec<Uuid>> {
+    let ids = sqlx::query_scalar!(
+        r#"select s.id as "id!" from channel c join channel_session s on s.channel_id = c.id and s.ended_at is null
+            where c.state = 'disabled' order by s.id limit $1"#,
         limit
     )
     .fetch_all(conn)
     .await?;
-    Ok(rows.into_iter().map(|r| (r.id, r.conversation_id)).collect())
+    Ok(ids)
+}
+
+/// A page of sessions of a conversation, by id; with `open`, only those that are.
+///
+/// # Errors
+/// What storage says.
+pub async fn list(
+    conn: &mut Conn,
+    conversation_id: Uuid,
+    open: bool,
+    after: Uuid,
+    limit: i64,
+) -> Result<Vec<SessionRow>> {
+    let rows = sqlx::query_as!(
+        Row,
+        r#"select id, conversation_id, channel_id, address_id, direction, state, data, wrote, silent_since, last_at, generation,
+                  started_at, ended_at, end_reason
+             from channel_session where conversation_id = $1 and id > $2 and (not $3 or ended_at is null)
+            order by id limit $4"#,
+        conversation_id,
+        after,
+        open,
+        limit
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter().map(SessionRow::try_from).collect()
 }
