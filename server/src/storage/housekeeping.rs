@@ -25,12 +25,21 @@ pub enum Kind {
     Orphan,
     /// Bodies of webhooks that stand in no day's partition.
     WebhookBody,
+    /// Tokens of contacts that hold no longer.
+    ContactToken,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 6] =
-        [Self::Request, Self::ProviderRef, Self::InboundRef, Self::Event, Self::Orphan, Self::WebhookBody];
+    pub const ALL: [Self; 7] = [
+        Self::Request,
+        Self::ProviderRef,
+        Self::InboundRef,
+        Self::Event,
+        Self::Orphan,
+        Self::WebhookBody,
+        Self::ContactToken,
+    ];
 
     /// The name in logs and metrics.
     #[must_use]
@@ -42,6 +51,7 @@ impl Kind {
             Self::Event => "event",
             Self::Orphan => "orphan",
             Self::WebhookBody => "webhook_body",
+            Self::ContactToken => "contact_token",
         }
     }
 }
@@ -98,6 +108,16 @@ pub async fn remove_old(conn: &mut Conn, kind: Kind, before: DateTime<Utc>) -> R
             sqlx::query!(
                 r#"delete from receipt_orphan
                     where ctid = any (array(select ctid from receipt_orphan where given_up_at < $1 limit $2))"#,
+                before,
+                BATCH
+            )
+            .execute(conn)
+            .await?
+        }
+        Kind::ContactToken => {
+            sqlx::query!(
+                r#"delete from contact_token
+                    where token = any (array(select token from contact_token where expires_at < $1 limit $2))"#,
                 before,
                 BATCH
             )

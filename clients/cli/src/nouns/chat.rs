@@ -149,7 +149,8 @@ pub fn happened(out: &mut Out, it: &ConversationEvent) -> io::Result<()> {
     let time = out.paint(Tone::Faint, &clock(event.time.as_ref()));
     if let Some(message) = &it.message {
         let outbound = message.direction() == v1::message::Direction::Outbound;
-        let who = if outbound { out.paint(Tone::Faint, "we") } else { out.paint(Tone::Strong, &clean(&message.contact)) };
+        let who =
+            if outbound { out.paint(Tone::Faint, "we") } else { out.paint(Tone::Strong, &clean(&message.contact)) };
         return out.line(&format!("{time}  {who} over {}: {}", clean(&message.channel), clean(&message.plain_text)));
     }
     let state = it.conversation.as_ref().map(|c| word("Conversation.State", c.state)).unwrap_or_default();
@@ -189,7 +190,7 @@ mod tests {
 
     #[test]
     fn words_are_shown_with_who_said_them_and_a_cursor_moves_the_request() {
-        let (mut out, kept) = Out::kept(false, false);
+        let (mut out, kept) = crate::out::tests::kept(false, false);
         let event = v1::Event { cursor: "c7".into(), r#type: "message.received".into(), ..Default::default() };
         let message = v1::Message {
             contact: "contacts/1".into(),

@@ -316,8 +316,7 @@ impl Conversations {
             }
             Self::SetChannel { which: Verb { name, etag }, channel } => {
                 let channel = names::full("channels", &channel);
-                let request =
-                    v1::SetActiveChannelRequest { name: full(&name), channel, etag, ..Default::default() };
+                let request = v1::SetActiveChannelRequest { name: full(&name), channel, etag, ..Default::default() };
                 session.show(request).await
             }
             Self::Merge { name, other } => {

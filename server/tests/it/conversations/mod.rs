@@ -4,6 +4,7 @@
 mod closing;
 mod identity;
 mod inactivity;
+mod processes;
 mod races;
 mod sending;
 mod sessions;
