@@ -37,6 +37,15 @@ codes! {
 }
 
 impl ChannelType {
+    /// Whether people stay in this medium while they talk, so that silence means that they left.
+    #[must_use]
+    pub const fn is_chat(self) -> bool {
+        match self {
+            Self::Whatsapp => true,
+            Self::Sms | Self::Voice | Self::Email => false,
+        }
+    }
+
     /// The kinds of address that this medium can reach, the preferred kind first.
     #[must_use]
     pub const fn address_kinds(self) -> &'static [AddressKind] {

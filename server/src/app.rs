@@ -31,8 +31,8 @@ use crate::{
     telemetry,
     wake::{NOTIFY_CHANNEL, Topic, Wake},
     workers::{
-        captures, correct_clock, dispatch::Dispatch, fallback, firings, housekeeping, mailing, merging, planner,
-        providers::Providers, receiving, relay::Relay, schedules, sequencer, sweep, writer,
+        captures, conversations, correct_clock, dispatch::Dispatch, fallback, firings, housekeeping, mailing, merging,
+        planner, providers::Providers, receiving, relay::Relay, schedules, sequencer, sweep, writer,
     },
 };
 
@@ -44,6 +44,8 @@ const STAGE: Duration = Duration::from_secs(5);
 const SPOOL_FIRST: Duration = Duration::from_secs(30);
 /// Outcomes that may wait to be written.
 const OUTCOMES: usize = 1_000;
+/// Messages of people that are taken up at once, each of another contact.
+const INBOUND: usize = 3;
 /// How often the metrics that nobody fetched are folded.
 const UPKEEP: Duration = Duration::from_secs(5);
 /// The name of the key that signs unsubscribe links.
@@ -318,7 +320,10 @@ impl Process<'_> {
         self.spawn("writer", &self.stages.flush, |_| writer::run(context.clone(), inbox));
         self.spawn("relay", stage, |stop| Relay::new(context.clone(), Arc::clone(&self.bus)).run(stop));
         self.spawn("receipts", stage, |stop| merging::receipts(context.clone(), stop));
-        self.spawn("inbound", stage, |stop| merging::inbound(context.clone(), stop));
+        for _ in 0..INBOUND {
+            self.spawn("inbound", stage, |stop| merging::inbound(context.clone(), stop));
+        }
+        self.spawn("conversations", stage, |stop| conversations::run(context.clone(), stop));
         self.spawn("fallback", stage, |stop| fallback::run(context.clone(), stop));
         self.spawn("sweep", stage, |stop| sweep::run(context.clone(), stop));
         self.spawn("planner", stage, |stop| planner::Planner::new(context.clone()).run(stop));
@@ -415,6 +420,7 @@ async fn context(config: &Config, clock: Clock, http_addr: Option<SocketAddr>) -
         quiet_hours: config.quiet_hours.clone(),
         words: config.words.clone(),
         confirmations: config.confirmations.clone(),
+        idle_close: i64::try_from(config.idle_close_hours).ok().and_then(chrono::TimeDelta::try_hours),
         unsubscribe_key: unsubscribe_key(config, &lists).await?,
     };
     Ok(Context {

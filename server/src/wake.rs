@@ -36,11 +36,13 @@ pub enum Topic {
     Triggers,
     /// Firings wait to become notifications.
     Firings,
+    /// Something is due of a conversation.
+    Conversations,
 }
 
 impl Topic {
     /// Every topic.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Relay,
         Self::Fallback,
         Self::Receipts,
@@ -50,6 +52,7 @@ impl Topic {
         Self::Numbered,
         Self::Triggers,
         Self::Firings,
+        Self::Conversations,
     ];
 
     const fn name(self) -> &'static str {
@@ -63,6 +66,7 @@ impl Topic {
             Self::Numbered => "numbered",
             Self::Triggers => "triggers",
             Self::Firings => "firings",
+            Self::Conversations => "conversations",
         }
     }
 

@@ -103,6 +103,25 @@ rpcs! {
         GetConversation(GetConversationRequest) -> v1::Conversation;
         ListConversations(ListConversationsRequest) -> v1::ListConversationsResponse;
         ListActivities(ListActivitiesRequest) -> v1::ListActivitiesResponse;
+        CountConversations(CountConversationsRequest) -> v1::CountConversationsResponse;
+        CreateConversation(CreateConversationRequest) -> v1::Conversation;
+        UpdateConversation(UpdateConversationRequest) -> v1::Conversation;
+        CloseConversation(CloseConversationRequest) -> v1::Conversation;
+        ForceCloseConversation(ForceCloseConversationRequest) -> v1::Conversation;
+        HoldConversation(HoldConversationRequest) -> v1::Conversation;
+        ResumeConversation(ResumeConversationRequest) -> v1::Conversation;
+        SetActiveChannel(SetActiveChannelRequest) -> v1::Conversation;
+        MergeConversations(MergeConversationsRequest) -> v1::Conversation;
+        AddParticipant(AddParticipantRequest) -> v1::Participant;
+        RemoveParticipant(RemoveParticipantRequest) -> v1::Participant;
+        ChangeParticipantRole(ChangeParticipantRoleRequest) -> v1::Participant;
+        ListParticipants(ListParticipantsRequest) -> v1::ListParticipantsResponse;
+        GetChannelSession(GetChannelSessionRequest) -> v1::ChannelSession;
+        ListChannelSessions(ListChannelSessionsRequest) -> v1::ListChannelSessionsResponse;
+        EndChannelSession(EndChannelSessionRequest) -> v1::ChannelSession;
+        CreateContactToken(CreateContactTokenRequest) -> v1::ContactToken;
+        WatchConversation(WatchConversationRequest) -> v1::WatchConversationResponse;
+        WatchConversations(WatchConversationsRequest) -> v1::WatchConversationsResponse;
     }
     EventService {
         Subscribe(SubscribeRequest) -> v1::SubscribeResponse;
@@ -111,6 +130,7 @@ rpcs! {
     MessageService {
         GetMessage(GetMessageRequest) -> v1::Message;
         ListMessages(ListMessagesRequest) -> v1::ListMessagesResponse;
+        SendMessage(SendMessageRequest) -> v1::Message;
     }
     NotificationService {
         SendNotification(SendNotificationRequest) -> v1::Notification;

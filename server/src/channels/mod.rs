@@ -291,6 +291,17 @@ pub struct InboundFact {
     pub provider_opt: Option<ProviderOpt>,
     /// When, by the provider's clock.
     pub provider_time: Option<DateTime<Utc>>,
+    /// What else the connector knows of the sender's presence: locale, browser, a form. [`InboundFact::EXTERNAL_ID`] and
+    /// [`InboundFact::TOKEN`] say who the sender is; only a connector that has checked it may set the former.
+    #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+    pub channel_data: std::collections::BTreeMap<String, String>,
+}
+
+impl InboundFact {
+    /// The caller's own key of the contact, in `channel_data`.
+    pub const EXTERNAL_ID: &str = "external_id";
+    /// The token of a deep link, in `channel_data`.
+    pub const TOKEN: &str = "token";
 }
 
 /// What a provider did on its own with an opt-out word.

@@ -3,8 +3,9 @@
 
 use chrono::{DateTime, Utc};
 use domain::{
-    channel::{Address, ChannelType, Lane},
+    channel::{Address, ChannelType},
     consent::Intent,
+    conversation::{EndReason, identify},
     delivery::Work,
     fallback::{
         answer::{ACKNOWLEDGEMENTS, Answer, Candidate, LATE_ANSWER_WINDOW, acknowledges, effect, resolve},
@@ -19,6 +20,13 @@ use uuid::Uuid;
 use super::{
     Context, Result,
     consents::{self, Said},
+    conversations::{
+        closing,
+        held::{By, Held},
+        opening, saying,
+        sessions::{self, Place},
+        who::{self, Says},
+    },
     notifications, outgoing,
 };
 use crate::{
@@ -26,7 +34,7 @@ use crate::{
     storage::{
         self, Conn,
         conversations::{self, NewMessage},
-        deciding,
+        deciding, identity,
         inbound::{self, CandidateRow, Waiting},
         planning::{self, Move},
         recipients,
@@ -39,19 +47,41 @@ use crate::{
 /// # Errors
 /// What storage says while taking; a message that cannot be taken up is counted, and parked at the third failure.
 pub async fn take_up(context: &Context) -> Result<bool> {
+    match taken(context, None).await? {
+        Taken::Nothing => Ok(false),
+        Taken::Done => Ok(true),
+        // Of a contact with several addresses another message came first; where someone else has that one, this one waits.
+        Taken::Behind(earlier) => Ok(matches!(taken(context, Some(earlier)).await?, Taken::Done)),
+    }
+}
+
+/// What became of a take.
+enum Taken {
+    /// There was nothing to take.
+    Nothing,
+    /// A message was taken up, or counted as failed.
+    Done,
+    /// A message of the same contact came before it.
+    Behind(i64),
+}
+
+async fn taken(context: &Context, only: Option<i64>) -> Result<Taken> {
     let mut tx = context.db.begin().await?;
-    let Some(waiting) = inbound::take(&mut tx).await? else {
+    let Some(waiting) = inbound::take(&mut tx, only).await? else {
         tx.commit().await.map_err(storage::Error::from)?;
-        return Ok(false);
+        return Ok(Taken::Nothing);
     };
     let done = async {
-        one(context, &mut tx, &waiting).await?;
+        if let Some(earlier) = one(context, &mut tx, &waiting).await? {
+            return Ok(Some(earlier));
+        }
         inbound::done(&mut tx, waiting.id).await?;
-        Ok::<_, super::Error>(())
+        Ok::<_, super::Error>(None)
     }
     .await;
     match done {
-        Ok(()) => tx.commit().await.map_err(storage::Error::from)?,
+        Ok(None) => tx.commit().await.map_err(storage::Error::from)?,
+        Ok(Some(earlier)) => return Ok(Taken::Behind(earlier)),
         Err(super::Error::Storage(error)) if error.is_transient() => return Err(error.into()),
         Err(error) => {
             drop(tx);
@@ -62,8 +92,9 @@ pub async fn take_up(context: &Context) -> Result<bool> {
         }
     }
     context.wake.signal(Topic::Inbound);
+    context.wake.signal(Topic::Conversations);
     notifications::wake(context);
-    Ok(true)
+    Ok(Taken::Done)
 }
 
 /// A message that is being taken up.
@@ -79,45 +110,60 @@ struct Taking<'a> {
     now: DateTime<Utc>,
 }
 
-async fn one(context: &Context, conn: &mut Conn, waiting: &Waiting) -> Result<()> {
+/// Takes up a message; says which one of its contact came before it, where one waits.
+async fn one(context: &Context, conn: &mut Conn, waiting: &Waiting) -> Result<Option<i64>> {
     let fact: InboundFact = serde_json::from_value(waiting.fact.clone()).map_err(storage::Error::from)?;
     let snapshot = context.directory.snapshot(&context.side).await?;
     let channel = snapshot
         .channel(waiting.channel_id)
         .ok_or_else(|| super::Error::NotFound(format!("channel {}", waiting.channel_id)))?;
     let now = context.clock.now();
-    let (address_id, contact_id) = sender(context, conn, &fact, now).await?;
+    let (address_id, who) = sender(context, conn, &fact, now).await?;
+    // Messages of one address are taken in order; only of several addresses an earlier one may still wait.
+    if who.addresses > 1
+        && let Some(earlier) = identity::earlier_waits(conn, who.id, waiting.id).await?
+    {
+        return Ok(Some(earlier));
+    }
     let taking = Taking {
         context,
         channel_id: waiting.channel_id,
         channel_type: channel.channel_type(),
         channel_address: channel.row.service_identifier.clone(),
         address_id,
-        contact_id,
+        contact_id: who.id,
         received_at: waiting.received_at,
         now,
         fact,
     };
-    taking.run(conn).await
+    taking.run(conn).await?;
+    Ok(None)
 }
 
-/// The contact who wrote, by any of the addresses by which it is known; an unknown sender becomes a contact. The addresses are
-/// gathered under it.
-async fn sender(context: &Context, conn: &mut Conn, fact: &InboundFact, now: DateTime<Utc>) -> Result<(i64, i64)> {
+/// The contact who wrote, locked, and the first of its addresses.
+async fn sender(
+    context: &Context,
+    conn: &mut Conn,
+    fact: &InboundFact,
+    now: DateTime<Utc>,
+) -> Result<(i64, identity::Who)> {
     let mut addresses = Vec::with_capacity(fact.from.len());
     for address in &fact.from {
         addresses.push(inbound::ensure_address(conn, &canonical(address, context), now).await?);
     }
     let first = *addresses.first().ok_or_else(|| super::Error::invalid("from", "a message needs a sender"))?;
-    let contact = match inbound::contact_of(conn, &addresses).await? {
-        Some(contact) => {
-            inbound::gather_addresses(conn, contact, &addresses).await?;
-            contact
-        }
-        None => inbound::new_contact(conn, fact.display_name.as_deref().unwrap_or(""), &addresses, now).await?,
+    let given = |key: &str| fact.channel_data.get(key).map(String::as_str).filter(|value| !value.is_empty());
+    let words = match &fact.content {
+        Content::Text { text } => identify::token_in(text),
+        _ => None,
     };
-    inbound::lock_contact(conn, contact).await?;
-    Ok((first, contact))
+    let says = Says {
+        addresses: &addresses,
+        external_id: given(InboundFact::EXTERNAL_ID),
+        token: given(InboundFact::TOKEN).or(words),
+        display_name: fact.display_name.as_deref().unwrap_or(""),
+    };
+    Ok((first, who::wrote(conn, says, now).await?))
 }
 
 fn canonical(address: &Address, context: &Context) -> Address {
@@ -128,26 +174,45 @@ fn canonical(address: &Address, context: &Context) -> Address {
 impl Taking<'_> {
     async fn run(&self, conn: &mut Conn) -> Result<()> {
         inbound::open_window(conn, self.address_id, self.channel_id, self.received_at).await?;
-        let (conversation, _) =
-            conversations::ensure_open(conn, Uuid::now_v7(), self.contact_id, self.channel_id, self.now).await?;
+        let by = By::contact(self.received_at);
+        let (mut held, _) = opening::ensure(self.context, conn, self.contact_id, self.channel_id, by).await?;
+        let data = serde_json::to_value(&self.fact.channel_data).map_err(storage::Error::from)?;
+        let place = Place { channel_id: self.channel_id, address_id: self.address_id };
+        let (session, is_new) = sessions::contact_writes(conn, &mut held, place, &data, by).await?;
         let intent = self.intent();
         let candidates = inbound::candidates(conn, &[self.address_id]).await?;
         let answered = self.resolve(conn, &candidates).await?;
         let means_something = match &answered {
             Some(row) => {
-                outgoing::append_sent(self.context, conn, conversation, row.delivery_id, self.now).await?;
+                let appended = outgoing::append_sent(self.context, conn, held.id(), row.delivery_id, self.now).await?;
+                held.row.last_seq += i64::from(appended);
                 self.is_a_key_of(conn, row).await?
             }
             None => true,
         };
-        let message_id = self.append(conn, conversation, answered.as_ref()).await?;
-        if let Some(intent) = intent {
-            self.obey(conn, intent, conversation, answered.as_ref()).await?;
+        let message_id = self.append(conn, held.id(), answered.as_ref()).await?;
+        held.row.last_seq += 1;
+        held.settle(conn, "MESSAGE_RECEIVED", by).await?;
+        match intent {
+            Some(intent) => self.obey(conn, intent, &mut held, answered.as_ref()).await?,
+            None if is_new => saying::greet(self.context, conn, &mut held, place, By::system(self.now)).await?,
+            None => {}
         }
         if let Some(row) = answered.filter(|_| means_something) {
             self.answer(conn, &row, intent, message_id).await?;
         }
-        Ok(())
+        if intent == Some(Intent::Stop) {
+            self.leave(conn, &mut held, session).await?;
+        }
+        held.settle(conn, "MESSAGE_RECEIVED", by).await
+    }
+
+    /// Who does not want to be written to on this channel has left it.
+    async fn leave(&self, conn: &mut Conn, held: &mut Held, session: Uuid) -> Result<()> {
+        let Some(session) = storage::sessions::find(conn, session).await? else { return Ok(()) };
+        let (by, reason) = (By::contact(self.now), EndReason::OptedOut);
+        sessions::end(conn, held, &session, reason, by).await?;
+        closing::if_gone(self.context, conn, held, reason.as_str(), by).await
     }
 
     /// A STOP, START or HELP word, or what the provider took as one.
@@ -236,7 +301,7 @@ impl Taking<'_> {
         &self,
         conn: &mut Conn,
         intent: Intent,
-        conversation: Uuid,
+        held: &mut Held,
         answered: Option<&CandidateRow>,
     ) -> Result<()> {
         if let Some(change) = domain::consent::change(intent, self.channel_type) {
@@ -255,20 +320,10 @@ impl Taking<'_> {
         let facts = recipients::load(conn, &[self.contact_id]).await?;
         let locale = facts.get(&self.contact_id).and_then(|r| Locale::parse(&r.locale).ok());
         let Some(text) = self.context.settings.confirmations.text(intent, locale.as_ref()) else { return Ok(()) };
-        outgoing::say(
-            self.context,
-            conn,
-            &outgoing::Line {
-                conversation_id: conversation,
-                channel_id: self.channel_id,
-                channel_type: self.channel_type,
-                address_id: self.address_id,
-                content: Content::Text { text: text.to_owned() },
-                lane: Lane::Interactive,
-            },
-            self.now,
-        )
-        .await
+        let place = Place { channel_id: self.channel_id, address_id: self.address_id };
+        let content = Content::Text { text: text.to_owned() };
+        saying::say_at(self.context, conn, held, place, content, None, By::system(self.now)).await?;
+        Ok(())
     }
 
     /// Whether a key press is one of the keys that the call offered; any other message means something by itself.

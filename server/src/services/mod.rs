@@ -84,6 +84,8 @@ pub struct Settings {
     pub words: domain::consent::Words,
     /// What is said when such a word was heard.
     pub confirmations: domain::consent::Confirmations,
+    /// How long no message may pass before a conversation is closed; none: a day; zero: for ever.
+    pub idle_close: Option<chrono::TimeDelta>,
     /// The secret of the links that end a subscription.
     pub unsubscribe_key: unsubscribe::Key,
 }

@@ -16,7 +16,7 @@ use super::{Context, Result, consents, directory::Snapshot, suppressions};
 use crate::{
     channels::Sent,
     storage::{
-        Conn,
+        Conn, conversation_timers,
         outcomes::{self, OpenDelivery, OutcomeRow},
     },
     wake::Topic,
@@ -93,15 +93,29 @@ pub async fn store(context: &Context, ended: &[Ended]) -> Result<Vec<Stored>> {
         outcomes::keep_as_evidence(&mut tx, &late.iter().collect::<Vec<_>>()).await?;
         context.wake.signal(Topic::Receipts);
     }
+    let recorded = to_record(&rows, &open);
+    if !recorded.is_empty() {
+        conversation_timers::arm_records(&mut tx, &recorded, now).await?;
+    }
     let due_now = rows.iter().any(|r| r.due_now);
     effects.apply(context, &mut tx, &beside, now).await?;
     tx.commit().await.map_err(crate::storage::Error::from)?;
     if due_now || rows.iter().any(|r| r.wait_until.is_some() || r.ask_at.is_some()) {
         context.wake.signal(Topic::Fallback);
     }
+    if !recorded.is_empty() {
+        context.wake.signal(Topic::Conversations);
+    }
     context.wake.signal(Topic::Events);
     effects.after_commit(context);
     Ok(results)
+}
+
+/// What single notifications have put on the wire: their conversations are to hold it.
+fn to_record(rows: &[OutcomeRow], open: &HashMap<Uuid, OpenDelivery>) -> Vec<Uuid> {
+    let at_send = |id: &Uuid| open.get(id).and_then(|d| d.notification.as_ref()).is_some_and(|n| n.at_send);
+    let went = rows.iter().filter(|r| matches!(r.outcome, Outcome::Accepted | Outcome::Unknown));
+    went.map(|r| r.delivery_id).filter(at_send).collect()
 }
 
 /// The step that a delivery carries out, and whether its policy repeats calls whose end is not known; a conversation's message has

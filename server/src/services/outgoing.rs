@@ -30,13 +30,15 @@ pub struct Line {
     pub content: Content,
     /// The lane.
     pub lane: Lane,
+    /// The message that it answers.
+    pub in_reply_to: Option<Uuid>,
 }
 
-/// Appends a message to its conversation and queues it, in the caller's transaction.
+/// Appends a message to its conversation and queues it, in the caller's transaction. Says its id.
 ///
 /// # Errors
 /// What storage says.
-pub async fn say(context: &Context, conn: &mut Conn, line: &Line, now: DateTime<Utc>) -> Result<()> {
+pub async fn say(context: &Context, conn: &mut Conn, line: &Line, now: DateTime<Utc>) -> Result<Uuid> {
     let (message_id, delivery_id) = (Uuid::now_v7(), Uuid::now_v7());
     let snapshot = context.directory.snapshot(&context.side).await?;
     let ours = snapshot.channel(line.channel_id).map(|c| c.row.service_identifier.clone()).unwrap_or_default();
@@ -52,7 +54,7 @@ pub async fn say(context: &Context, conn: &mut Conn, line: &Line, now: DateTime<
         content: serde_json::to_value(&line.content).map_err(storage::Error::from)?,
         plain_text: line.content.plain_text(),
         provider_message_id: None,
-        in_reply_to: None,
+        in_reply_to: line.in_reply_to,
         notification_id: None,
         delivery_id: Some(delivery_id),
         provider_time: None,
@@ -71,11 +73,11 @@ pub async fn say(context: &Context, conn: &mut Conn, line: &Line, now: DateTime<
         price_micros: 0,
     };
     queue::enqueue(conn, &[chunk]).await?;
-    Ok(())
+    Ok(message_id)
 }
 
 /// Appends what a notification's delivery said, so that the conversation that its answer opens begins with it. Rendered again
-/// from the pinned template: the same words. What stands already is left.
+/// from the pinned template: the same words. What stands already is left. Says whether it was appended.
 ///
 /// # Errors
 /// What storage says.
@@ -85,10 +87,10 @@ pub async fn append_sent(
     conversation_id: Uuid,
     delivery_id: Uuid,
     now: DateTime<Utc>,
-) -> Result<()> {
-    let Some(sent) = conversations::sent(conn, delivery_id).await? else { return Ok(()) };
+) -> Result<bool> {
+    let Some(sent) = conversations::sent(conn, delivery_id).await? else { return Ok(false) };
     let snapshot = context.directory.snapshot(&context.side).await?;
-    let Some(channel) = snapshot.channel(sent.claimed.channel_id) else { return Ok(()) };
+    let Some(channel) = snapshot.channel(sent.claimed.channel_id) else { return Ok(false) };
     let content = match rendering::words(context, &sent.claimed, channel.channel_type()).await {
         Ok(content) => content,
         Err(refusal) => Content::Unsupported { text: refusal.detail },
@@ -110,6 +112,5 @@ pub async fn append_sent(
         provider_time: None,
         received_at: sent.started_at.unwrap_or(now),
     };
-    conversations::append(conn, &message, now).await?;
-    Ok(())
+    Ok(conversations::append(conn, &message, now).await?)
 }

@@ -11,11 +11,13 @@ use super::{Conn, Result};
 pub struct ConversationRow {
     /// Its id.
     pub id: Uuid,
-    /// `open`, `closing` or `closed`.
-    pub phase: String,
+    /// Where it stands: `CREATED`, `ACTIVE` and so on.
+    pub state: String,
+    /// Whether it is on hold.
+    pub hold: bool,
     /// The person.
     pub contact_id: i64,
-    /// The slug of the channel that was used last.
+    /// The slug of the channel in use.
     pub active_channel: String,
     /// The one with the same contact before it.
     pub previous_conversation: Option<Uuid>,
@@ -23,10 +25,30 @@ pub struct ConversationRow {
     pub messages: i64,
     /// How many activities it has.
     pub activities: i64,
+    /// Open channel sessions.
+    pub sessions: i32,
+    /// Agents who take part.
+    pub agents: i32,
+    /// How urgent it is, 0 to 9.
+    pub priority: i16,
+    /// Its labels.
+    pub labels: Vec<String>,
+    /// Its attributes, a flat object of texts.
+    pub attributes: serde_json::Value,
+    /// The etag.
+    pub version: i32,
+    /// When something was last said.
+    pub last_message_at: Option<DateTime<Utc>>,
+    /// Why it was closed.
+    pub close_reason: Option<String>,
+    /// The conversation into which it was merged.
+    pub merged_into: Option<Uuid>,
     /// When it began.
     pub created_at: DateTime<Utc>,
     /// When something last happened in it.
     pub changed_at: DateTime<Utc>,
+    /// When it was closed.
+    pub closed_at: Option<DateTime<Utc>>,
 }
 
 /// Conversations by their ids, in the order of `ids`; those that do not exist are missing.
@@ -36,10 +58,13 @@ pub struct ConversationRow {
 pub async fn conversations(conn: &mut Conn, ids: &[Uuid]) -> Result<Vec<ConversationRow>> {
     let rows = sqlx::query_as!(
         ConversationRow,
-        r#"select v.id as "id!", v.phase as "phase!", v.contact_id as "contact_id!", c.slug as "active_channel!",
-                  v.previous_conversation as "previous_conversation?", v.last_seq as "messages!",
+        r#"select v.id as "id!", v.state as "state!", v.hold as "hold!", v.contact_id as "contact_id!",
+                  c.slug as "active_channel!", v.previous_conversation as "previous_conversation?", v.last_seq as "messages!",
                   (select count(*) from conversation_activity a where a.conversation_id = v.id) as "activities!",
-                  v.created_at as "created_at!", v.changed_at as "changed_at!"
+                  v.sessions as "sessions!", v.agents as "agents!", v.priority as "priority!", v.labels as "labels!",
+                  v.attributes as "attributes!", v.version as "version!", v.last_message_at as "last_message_at?",
+                  v.close_reason as "close_reason?", v.merged_into as "merged_into?", v.created_at as "created_at!",
+                  v.changed_at as "changed_at!", v.closed_at as "closed_at?"
              from unnest($1::uuid[]) with ordinality as x(id, position)
              join conversation v on v.id = x.id join channel c on c.id = v.active_channel_id order by x.position"#,
         ids
@@ -50,14 +75,47 @@ pub async fn conversations(conn: &mut Conn, ids: &[Uuid]) -> Result<Vec<Conversa
 }
 
 /// What a list of conversations asks for; all that is set must hold.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Wanted {
     /// With this contact.
     pub contact: Option<i64>,
-    /// In one of these phases; none: in any.
-    pub phases: Option<Vec<String>>,
+    /// In one of these states; none: in any.
+    pub states: Option<Vec<String>>,
+    /// With all of these labels.
+    pub labels: Vec<String>,
+    /// Using this channel, by its slug.
+    pub active_channel: Option<String>,
     /// Behind this one, which the page before ended with.
     pub before: Option<(DateTime<Utc>, Uuid)>,
+}
+
+impl Wanted {
+    /// Whether it means a conversation.
+    #[must_use]
+    pub fn takes(&self, row: &ConversationRow) -> bool {
+        self.contact.is_none_or(|contact| contact == row.contact_id)
+            && self.states.as_ref().is_none_or(|states| states.contains(&row.state))
+            && self.labels.iter().all(|label| row.labels.contains(label))
+            && self.active_channel.as_ref().is_none_or(|channel| *channel == row.active_channel)
+    }
+
+    fn push(&self, query: &mut QueryBuilder<sqlx::Postgres>) {
+        if let Some(contact) = self.contact {
+            query.push(" and v.contact_id = ").push_bind(contact);
+        }
+        if let Some(states) = &self.states {
+            query.push(" and v.state = any(").push_bind(states.clone()).push(")");
+        }
+        if !self.labels.is_empty() {
+            query.push(" and v.labels <> '{}' and v.labels @> ").push_bind(self.labels.clone());
+        }
+        if let Some(slug) = &self.active_channel {
+            query
+                .push(" and v.active_channel_id in (select id from channel where slug = ")
+                .push_bind(slug.clone())
+                .push(")");
+        }
+    }
 }
 
 /// The ids of a page, the most recently active first.
@@ -66,18 +124,23 @@ pub struct Wanted {
 /// What storage says.
 pub async fn page(conn: &mut Conn, wanted: &Wanted, limit: i64) -> Result<Vec<Uuid>> {
     let mut query = QueryBuilder::new("select v.id from conversation v where true");
-    if let Some(contact) = wanted.contact {
-        query.push(" and v.contact_id = ").push_bind(contact);
-    }
-    if let Some(phases) = &wanted.phases {
-        query.push(" and v.phase = any(").push_bind(phases.clone()).push(")");
-    }
+    wanted.push(&mut query);
     if let Some((changed_at, id)) = wanted.before {
         query.push(" and (v.changed_at, v.id) < (").push_bind(changed_at).push(", ").push_bind(id).push(")");
     }
     query.push(" order by v.changed_at desc, v.id desc limit ").push_bind(limit);
     let rows = query.build().fetch_all(conn).await?;
     rows.into_iter().map(|row| Ok(row.try_get(0)?)).collect()
+}
+
+/// How many there are.
+///
+/// # Errors
+/// What storage says.
+pub async fn count(conn: &mut Conn, wanted: &Wanted) -> Result<i64> {
+    let mut query = QueryBuilder::new("select count(*) from conversation v where true");
+    wanted.push(&mut query);
+    Ok(query.build().fetch_one(conn).await?.try_get(0)?)
 }
 
 /// One thing that happened in a conversation.
@@ -87,7 +150,7 @@ pub struct ActivityRow {
     pub number: i64,
     /// When.
     pub at: DateTime<Utc>,
-    /// `message`, `delivery`, `notification` or `consent`.
+    /// `message`, `delivery`, `notification`, `consent`, `channel_session`, `participant` or `state_changed`.
     pub kind: String,
     /// What it is about.
     pub subject: String,
@@ -97,6 +160,10 @@ pub struct ActivityRow {
     pub message_id: Option<Uuid>,
     /// The slug of the channel.
     pub channel: Option<String>,
+    /// Why, where that is known.
+    pub cause: String,
+    /// Who did it, where that is known.
+    pub actor: String,
 }
 
 /// Activities of a conversation with numbers above `after`, in order; or below `before`, the newest first.
@@ -116,7 +183,7 @@ pub async fn activities(
              select a.*, row_number() over (order by a.at, a.rank, a.subject, a.word) as number
                from conversation_activity a where a.conversation_id = $1)
            select a.number as "number!", a.at as "at!", a.kind as "kind!", a.subject as "subject!", a.word as "word!",
-                  a.message_id as "message_id?", c.slug as "channel?"
+                  a.message_id as "message_id?", c.slug as "channel?", a.cause as "cause!", a.actor as "actor!"
              from numbered a left join channel c on c.id = a.channel_id
             where ($2::bigint is null or case when $3 then a.number < $2 else a.number > $2 end)
             order by case when $3 then -a.number else a.number end limit $4"#,

@@ -92,9 +92,11 @@ pub struct NewMessage {
 pub async fn append(conn: &mut Conn, message: &NewMessage, now: DateTime<Utc>) -> Result<bool> {
     let done = sqlx::query!(
         r#"with known as (select from message where delivery_id = $13 and outbound and $3),
-           c as (update conversation set last_seq = last_seq + 1, changed_at = $15,
-                        active_channel_id = case when $3 then active_channel_id else $4 end
-                  where id = $2 and not exists (select from known) returning last_seq),
+           c as (update conversation set last_seq = last_seq + 1, changed_at = greatest(changed_at, $15),
+                        active_channel_id = case when $3 then active_channel_id else $4 end,
+                        inbound_count = inbound_count + case when $3 then 0 else 1 end,
+                        last_message_at = greatest(last_message_at, $16)
+                  where id = $2 and not exists (select from known) returning last_seq, inbound_count),
            m as (
              insert into message (id, conversation_id, seq, outbound, channel_id, address_id, sender, receiver, content,
                                   plain_text, provider_message_id, in_reply_to, notification_id, delivery_id, provider_time,
@@ -102,7 +104,10 @@ pub async fn append(conn: &mut Conn, message: &NewMessage, now: DateTime<Utc>) -
              select $1, $2, c.last_seq, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $16 from c returning id)
            insert into event_out (kind, type, channel_id, ids, data, at)
            select 'message', 'message_added', $4, array[m.id],
-                  jsonb_build_object('conversation', $2::uuid, 'outbound', $3::boolean), $15 from m"#,
+                  jsonb_strip_nulls(jsonb_build_object(
+                    'conversation', $2::uuid, 'outbound', $3::boolean, 'seq', c.last_seq,
+                    'intent', case when $3 then null when c.inbound_count = 1 then 'FIRST_MESSAGE' else 'MESSAGE' end)), $15
+             from m cross join c"#,
         message.id,
         message.conversation_id,
         message.outbound,
@@ -239,4 +244,50 @@ pub async fn content_of_delivery(conn: &mut Conn, delivery_id: Uuid) -> Result<O
         .fetch_optional(conn)
         .await?;
     Ok(content)
+}
+
+/// The channel that a contact's last conversation used.
+///
+/// # Errors
+/// What storage says.
+pub async fn last_channel(conn: &mut Conn, contact_id: i64) -> Result<Option<i32>> {
+    let id = sqlx::query_scalar!(
+        "select active_channel_id from conversation where contact_id = $1 order by id desc limit 1",
+        contact_id
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(id)
+}
+
+/// Where a notification's delivery went.
+#[derive(Debug, Clone, Copy)]
+pub struct SentTo {
+    /// The notification.
+    pub notification_id: Uuid,
+    /// Its contact.
+    pub contact_id: i64,
+    /// The channel.
+    pub channel_id: i32,
+    /// The address.
+    pub address_id: i64,
+}
+
+/// Where a notification's delivery went, if its message stands in no conversation yet.
+///
+/// # Errors
+/// What storage says.
+pub async fn sent_of(conn: &mut Conn, delivery_id: Uuid) -> Result<Option<SentTo>> {
+    let row = sqlx::query_as!(
+        SentTo,
+        r#"select n.id as "notification_id!", n.contact_id as "contact_id!", d.channel_id as "channel_id!",
+                  d.address_id as "address_id!"
+             from delivery d join notification n on n.id = d.notification_id
+            where d.id = $1 and d.channel_id is not null and d.address_id is not null
+              and not exists (select from message m where m.delivery_id = d.id and m.outbound)"#,
+        delivery_id
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row)
 }

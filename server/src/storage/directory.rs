@@ -34,6 +34,8 @@ pub struct ChannelRow {
     pub provider_parameters: serde_json::Value,
     /// What must be told: here or by the template.
     pub required_parameters: Vec<String>,
+    /// How conversations are held on it.
+    pub talk: super::channel_talk::TalkRow,
 }
 
 /// A provider as it stands.
@@ -83,7 +85,8 @@ pub async fn load(conn: &mut Conn) -> Result<Directory> {
     let read_at = sqlx::query_scalar!(r#"select clock_timestamp() as "now!""#).fetch_one(&mut *conn).await?;
     let rows = sqlx::query!(
         r#"select id, slug, channel_type, service_identifier, state::text as "state!", state_reason, rate_per_second, in_flight,
-                  parts_per_second, recipients_per_day, price_micros, price_currency, provider_parameters, required_parameters
+                  parts_per_second, recipients_per_day, price_micros, price_currency, provider_parameters, required_parameters,
+                  routing_mode, inactivity_secs, warning_percent, warning_text, greeting, reconnect_secs, default_outbound
              from channel where deleted_at is null order by slug"#
     )
     .fetch_all(&mut *conn)
@@ -104,6 +107,15 @@ pub async fn load(conn: &mut Conn) -> Result<Directory> {
             price: r.price_micros.zip(r.price_currency).map(|(micros, currency)| Money { currency, micros }),
             provider_parameters: r.provider_parameters,
             required_parameters: r.required_parameters,
+            talk: super::channel_talk::TalkRow {
+                routing_mode: r.routing_mode.parse()?,
+                inactivity_secs: r.inactivity_secs,
+                warning_percent: r.warning_percent,
+                warning_text: r.warning_text,
+                greeting: r.greeting,
+                reconnect_secs: r.reconnect_secs,
+                default_outbound: r.default_outbound,
+            },
         });
     }
     let providers = sqlx::query_as!(

@@ -29,11 +29,13 @@ pub enum Kind {
     PairPace,
     /// Hours of the days of channels.
     ChannelDay,
+    /// Tokens of contacts that hold no longer.
+    ContactToken,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Request,
         Self::ProviderRef,
         Self::InboundRef,
@@ -42,6 +44,7 @@ impl Kind {
         Self::WebhookBody,
         Self::PairPace,
         Self::ChannelDay,
+        Self::ContactToken,
     ];
 
     /// The name in logs and metrics.
@@ -56,6 +59,7 @@ impl Kind {
             Self::WebhookBody => "webhook_body",
             Self::PairPace => "pair_pace",
             Self::ChannelDay => "channel_day",
+            Self::ContactToken => "contact_token",
         }
     }
 }
@@ -131,6 +135,16 @@ pub async fn remove_old(conn: &mut Conn, kind: Kind, before: DateTime<Utc>) -> R
         Kind::ChannelDay => {
             sqlx::query!(
                 r#"delete from channel_day where ctid = any (array(select ctid from channel_day where hour < $1 limit $2))"#,
+                before,
+                BATCH
+            )
+            .execute(conn)
+            .await?
+        }
+        Kind::ContactToken => {
+            sqlx::query!(
+                r#"delete from contact_token
+                    where token = any (array(select token from contact_token where expires_at < $1 limit $2))"#,
                 before,
                 BATCH
             )

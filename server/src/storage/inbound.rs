@@ -59,17 +59,18 @@ pub struct Waiting {
     pub tries: i16,
 }
 
-/// Takes the oldest message of a sender whose earlier ones are done, and locks its row.
+/// Takes the oldest message of a sender whose earlier ones are done, and locks its row; with `only`, that one or none.
 ///
 /// # Errors
 /// What storage says.
-pub async fn take(conn: &mut Conn) -> Result<Option<Waiting>> {
+pub async fn take(conn: &mut Conn, only: Option<i64>) -> Result<Option<Waiting>> {
     let row = sqlx::query_as!(
         Waiting,
         r#"select i.id, i.channel_id, i.fact, i.received_at, i.tries from inbound_inbox i
-            where i.parked_at is null
+            where i.parked_at is null and ($1::bigint is null or i.id = $1)
               and not exists (select from inbound_inbox e where e.sender = i.sender and e.id < i.id and e.parked_at is null)
-            order by i.tries, i.id limit 1 for update of i skip locked"#
+            order by i.tries, i.id limit 1 for update of i skip locked"#,
+        only
     )
     .fetch_optional(conn)
     .await?;

@@ -192,6 +192,8 @@ pub struct OfNotification {
     pub plan_id: i64,
     /// The generation of its timers.
     pub generation: i32,
+    /// Whether its conversation begins when it is sent.
+    pub at_send: bool,
 }
 
 /// Locks deliveries in id order and reads them.
@@ -208,7 +210,7 @@ pub async fn lock(conn: &mut Conn, ids: &[Uuid]) -> Result<Vec<OpenDelivery>> {
                   d.first_sent_at is not null as "started!",
                   d.step as "step!", d.address_id as "address_id?", d.channel_id as "channel_id?",
                   d.valid_until as "valid_until?", n.state::text as "state?", n.step as "at_step?", n.plan_id as "plan_id?",
-                  n.generation as "generation?"
+                  n.generation as "generation?", n.at_send as "at_send?"
              from delivery d left join notification n on n.id = d.notification_id where d.id = any($1) order by d.id"#,
         ids
     )
@@ -218,7 +220,8 @@ pub async fn lock(conn: &mut Conn, ids: &[Uuid]) -> Result<Vec<OpenDelivery>> {
         .map(|r| {
             let notification = match (r.state, r.at_step, r.plan_id, r.generation) {
                 (Some(state), Some(step), Some(plan_id), Some(generation)) => {
-                    Some(OfNotification { state: state.parse()?, step, plan_id, generation })
+                    let at_send = r.at_send.unwrap_or_default();
+                    Some(OfNotification { state: state.parse()?, step, plan_id, generation, at_send })
                 }
                 _ => None,
             };

@@ -402,3 +402,23 @@ pub async fn leave_call_lists(conn: &mut Conn, notifications: &[Uuid], now: Date
     .await?;
     Ok(done.rows_affected())
 }
+
+/// Says of notifications that their conversation begins when they are sent.
+///
+/// # Errors
+/// What storage says.
+pub async fn set_at_send(conn: &mut Conn, ids: &[Uuid]) -> Result<()> {
+    sqlx::query!("update notification set at_send = true where id = any($1)", ids).execute(conn).await?;
+    Ok(())
+}
+
+/// Says in which conversation a notification was sent.
+///
+/// # Errors
+/// What storage says.
+pub async fn set_conversation(conn: &mut Conn, id: Uuid, conversation_id: Uuid) -> Result<()> {
+    sqlx::query!("update notification set conversation_id = $2 where id = $1", id, conversation_id)
+        .execute(conn)
+        .await?;
+    Ok(())
+}

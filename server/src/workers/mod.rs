@@ -6,6 +6,7 @@ use std::{future::Future, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 pub mod captures;
+pub mod conversations;
 pub mod correct_clock;
 pub mod dispatch;
 pub mod fallback;

@@ -10,6 +10,7 @@ mod api;
 mod campaigns;
 mod hearing;
 mod compliance;
+mod conversations;
 mod killing;
 mod papers;
 mod peers;

@@ -145,6 +145,15 @@ fn hot_path() -> Vec<Hot> {
         hot("inbound", "delivery_of_provider_message", 0)
             .by("provider_ref_pkey", &["provider_id", "provider_message_id"])
             .walks(&["channel_provider"]),
+        hot("inbound", "contact_of", 0).by("contact_address_by_address", &["address_id"]),
+        hot("identity", "lock", 0).by("contact_pkey", &["id"]),
+        hot("identity", "lock", 1).by("contact_pkey", &["id"]),
+        hot("identity", "earlier_waits", 0).by("inbound_inbox_by_sender", &["sender"]),
+        hot("conversation_state", "lock_open", 0).by("conversation_open", &["contact_id"]),
+        hot("sessions", "contact_wrote", 0)
+            .by("channel_session_open", &["conversation_id", "channel_id", "address_id"]),
+        hot("conversations", "append", 0).by("conversation_pkey", &["id"]),
+        hot("conversation_timers", "due", 0).by("conversation_timer_due", &["due_at"]),
         hot("campaigns/recipients", "list", 0)
             .by("notification_by_state", &["campaign_id", "state", "id"])
             .walks(&["channel"]),

@@ -20,7 +20,7 @@ macro_rules! described {
 }
 
 described! {
-    Audience, BatchSendNotificationsRequest, CallList, Campaign, Channel, Contact, FallbackPolicy, Schedule,
+    Audience, BatchSendNotificationsRequest, CallList, Campaign, Channel, Contact, Conversation, FallbackPolicy, Schedule,
     SendNotificationRequest, Source, Template, TemplateVersion, Trigger,
 }
 

@@ -124,6 +124,8 @@ enum_parser! {
     operation => "TableWatch.Operation",
     misfire_policy => "Schedule.MisfirePolicy",
     conversation_state => "Conversation.State",
+    end_reason => "ChannelSession.EndReason",
+    role => "Participant.Role",
     direction => "Message.Direction",
     show_entries => "ListCallListEntriesRequest.Show",
 }
@@ -156,6 +158,8 @@ mod tests {
             operation,
             misfire_policy,
             conversation_state,
+            end_reason,
+            role,
             direction,
             show_entries,
         ];

@@ -1,7 +1,7 @@
 //! `messages`: each self-contained, in or out, on any channel.
 
 use clap::Subcommand;
-use proto::v1;
+use proto::v1::{self, send_message_request::To};
 
 use super::shared::{Named, Paging};
 use crate::error::Error;
@@ -24,6 +24,7 @@ pub const COLUMNS: Columns = &[
 #[derive(Debug, Subcommand)]
 #[command(after_help = "Examples:
   switchboard-cli messages list --contact 42 --direction inbound
+  switchboard-cli messages send 'The office is open again.' --contact 42 --channel sms-main
   switchboard-cli messages list --notification 01990b5c-1111-7000-8000-000000000001 --json")]
 pub enum Messages {
     /// Show a message.
@@ -48,6 +49,23 @@ pub enum Messages {
         #[command(flatten)]
         paging: Paging,
     },
+    /// Say something in a conversation, or to a contact.
+    Send {
+        /// What to say.
+        text: String,
+        /// In this conversation.
+        #[arg(long, required_unless_present = "contact")]
+        conversation: Option<String>,
+        /// To this contact: in the open conversation, or in a new one.
+        #[arg(long, conflicts_with = "conversation")]
+        contact: Option<String>,
+        /// Over this channel; without it over the active one.
+        #[arg(long)]
+        channel: Option<String>,
+        /// The message that it answers.
+        #[arg(long)]
+        in_reply_to: Option<String>,
+    },
 }
 
 impl Messages {
@@ -71,6 +89,21 @@ impl Messages {
                     ..Default::default()
                 };
                 session.list(request, COLUMNS, &paging).await
+            }
+            Self::Send { text, conversation, contact, channel, in_reply_to } => {
+                let to = match (conversation, contact) {
+                    (Some(name), _) => To::Conversation(names::full("conversations", &name)),
+                    (None, contact) => To::Contact(names::optional("contacts", contact.as_deref())),
+                };
+                let content = v1::Content { body: Some(v1::content::Body::Text(v1::content::Text { text })) };
+                let request = v1::SendMessageRequest {
+                    to: Some(to),
+                    channel: names::optional("channels", channel.as_deref()),
+                    content: Some(content),
+                    in_reply_to: names::optional("messages", in_reply_to.as_deref()),
+                    ..Default::default()
+                };
+                session.show_as(request, view::conversation::message).await.map(drop)
             }
         }
     }

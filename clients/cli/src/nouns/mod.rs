@@ -5,6 +5,7 @@ pub mod audiences;
 pub mod call_lists;
 pub mod campaigns;
 pub mod channels;
+pub mod chat;
 pub mod compliance;
 pub mod consents;
 pub mod contacts;
@@ -45,6 +46,8 @@ mod tests {
             ("Contact", contacts::COLUMNS),
             ("Conversation", conversations::COLUMNS),
             ("Activity", conversations::ACTIVITIES),
+            ("ChannelSession", conversations::SESSIONS),
+            ("Participant", conversations::PARTICIPANTS),
             ("Message", messages::COLUMNS),
             ("Notification", notifications::COLUMNS),
             ("FallbackPolicy", policies::COLUMNS),

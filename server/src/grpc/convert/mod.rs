@@ -9,6 +9,7 @@ pub mod common;
 pub mod compliance;
 pub mod contact;
 pub mod content;
+pub mod conversation;
 pub mod event;
 mod faults;
 pub mod firing;

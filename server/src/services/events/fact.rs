@@ -68,6 +68,7 @@ fn type_of(row: &EventRow) -> String {
             }
         }
         ("conversation", "created") => "opened",
+        ("conversation", "state_changed") => "state_changed",
         ("notification", "step_changed") => "step_started",
         ("consent", _) => "changed",
         (_, "state_changed" | "") => to,
@@ -83,6 +84,8 @@ fn collection(kind: &str) -> &str {
         "delivery" => "deliveries",
         "message" => "messages",
         "conversation" => "conversations",
+        "channel_session" => "channelSessions",
+        "participant" => "participants",
         other => other,
     }
 }

@@ -87,7 +87,11 @@ pub type Sent = std::result::Result<Notification, Vec<Violation>>;
 pub async fn send(context: &Context, work: &mut Work, draft: Draft) -> Result<Notification> {
     let mut sent = send_all(context, work, vec![draft]).await?;
     match sent.pop() {
-        Some(Ok(notification)) => Ok(notification),
+        Some(Ok(notification)) => {
+            // Its conversation begins with it; those of many begin with the answer.
+            planning::set_at_send(work.conn(), &[notification.row.id]).await?;
+            Ok(notification)
+        }
         Some(Err(violations)) => Err(refused(violations)),
         None => Err(Error::Invalid(Vec::new())),
     }

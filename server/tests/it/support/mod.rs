@@ -73,6 +73,7 @@ impl World {
             quiet_hours: Vec::new(),
             words: Words::shipped(),
             confirmations: Confirmations::shipped(),
+            idle_close: None,
             unsubscribe_key: server::services::unsubscribe::Key::new([7; 32]),
         };
         Ok(Context {

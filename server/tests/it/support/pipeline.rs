@@ -6,6 +6,7 @@ use server::{
     bus::{Queue, SharedBus, local::LocalBus},
     services::Context,
     workers::{
+        conversations,
         dispatch::{Dispatch, LEASE},
         fallback, merging,
         providers::Providers,
@@ -49,6 +50,7 @@ impl Workers {
         tasks.spawn_on(fallback::run(context.clone(), stop.clone()), &handle);
         tasks.spawn_on(merging::receipts(context.clone(), stop.clone()), &handle);
         tasks.spawn_on(merging::inbound(context.clone(), stop.clone()), &handle);
+        tasks.spawn_on(conversations::run(context.clone(), stop.clone()), &handle);
         tasks.spawn_on(sequencer::run(context.clone(), stop.clone()), &handle);
         Ok(Self { tasks, runtime: Some(runtime), stop })
     }
