@@ -14,6 +14,10 @@ pub struct Concern {
     pub notification: Option<Uuid>,
     /// The contact.
     pub contact: Option<i64>,
+    /// The conversation.
+    pub conversation: Option<Uuid>,
+    /// The message that a delivery carries.
+    pub message: Option<Uuid>,
 }
 
 /// Whom notifications concern.
@@ -22,7 +26,7 @@ pub struct Concern {
 /// What storage says.
 pub async fn of_notifications(conn: &mut Conn, ids: &[Uuid]) -> Result<HashMap<Uuid, Concern>> {
     let rows = sqlx::query!("select id, contact_id from notification where id = any($1)", ids).fetch_all(conn).await?;
-    let concern = |contact| Concern { notification: None, contact: Some(contact) };
+    let concern = |contact| Concern { contact: Some(contact), ..Concern::default() };
     Ok(rows.into_iter().map(|r| (r.id, concern(r.contact_id))).collect())
 }
 
@@ -32,7 +36,8 @@ pub async fn of_notifications(conn: &mut Conn, ids: &[Uuid]) -> Result<HashMap<U
 /// What storage says.
 pub async fn of_deliveries(conn: &mut Conn, ids: &[Uuid]) -> Result<HashMap<Uuid, Concern>> {
     let rows = sqlx::query!(
-        r#"select d.id as "id!", d.notification_id as "notification_id?", coalesce(n.contact_id, v.contact_id) as "contact_id?"
+        r#"select d.id as "id!", d.notification_id as "notification_id?", coalesce(n.contact_id, v.contact_id) as "contact_id?",
+                  m.conversation_id as "conversation_id?", d.message_id as "message_id?"
              from delivery d left join notification n on n.id = d.notification_id
              left join message m on m.id = d.message_id left join conversation v on v.id = m.conversation_id
             where d.id = any($1)"#,
@@ -40,8 +45,11 @@ pub async fn of_deliveries(conn: &mut Conn, ids: &[Uuid]) -> Result<HashMap<Uuid
     )
     .fetch_all(conn)
     .await?;
-    let concern = |notification, contact| Concern { notification, contact };
-    Ok(rows.into_iter().map(|r| (r.id, concern(r.notification_id, r.contact_id))).collect())
+    let concern =
+        |notification, contact, conversation, message| Concern { notification, contact, conversation, message };
+    let concerns =
+        rows.into_iter().map(|r| (r.id, concern(r.notification_id, r.contact_id, r.conversation_id, r.message_id)));
+    Ok(concerns.collect())
 }
 
 /// Whom messages concern.
@@ -50,14 +58,21 @@ pub async fn of_deliveries(conn: &mut Conn, ids: &[Uuid]) -> Result<HashMap<Uuid
 /// What storage says.
 pub async fn of_messages(conn: &mut Conn, ids: &[Uuid]) -> Result<HashMap<Uuid, Concern>> {
     let rows = sqlx::query!(
-        r#"select m.id as "id!", m.notification_id as "notification_id?", v.contact_id as "contact_id!"
+        r#"select m.id as "id!", m.notification_id as "notification_id?", v.contact_id as "contact_id!",
+                  v.id as "conversation_id!"
              from message m join conversation v on v.id = m.conversation_id where m.id = any($1)"#,
         ids
     )
     .fetch_all(conn)
     .await?;
-    let concern = |notification, contact| Concern { notification, contact: Some(contact) };
-    Ok(rows.into_iter().map(|r| (r.id, concern(r.notification_id, r.contact_id))).collect())
+    let concern = |notification, contact, conversation| Concern {
+        notification,
+        contact: Some(contact),
+        conversation: Some(conversation),
+        message: None,
+    };
+    let concerns = rows.into_iter().map(|r| (r.id, concern(r.notification_id, r.contact_id, r.conversation_id)));
+    Ok(concerns.collect())
 }
 
 /// Whom conversations concern.
@@ -66,8 +81,8 @@ pub async fn of_messages(conn: &mut Conn, ids: &[Uuid]) -> Result<HashMap<Uuid, 
 /// What storage says.
 pub async fn of_conversations(conn: &mut Conn, ids: &[Uuid]) -> Result<HashMap<Uuid, Concern>> {
     let rows = sqlx::query!("select id, contact_id from conversation where id = any($1)", ids).fetch_all(conn).await?;
-    let concern = |contact| Concern { notification: None, contact: Some(contact) };
-    Ok(rows.into_iter().map(|r| (r.id, concern(r.contact_id))).collect())
+    let concern = |id, contact| Concern { contact: Some(contact), conversation: Some(id), ..Concern::default() };
+    Ok(rows.into_iter().map(|r| (r.id, concern(r.id, r.contact_id))).collect())
 }
 
 /// The slugs of campaigns.

@@ -183,9 +183,10 @@ mod tests {
             r#type: r#type.into(),
             subject: subject.into(),
             campaign: Some("flood".into()),
-            concern: Concern { notification: None, contact: Some(7) },
+            concern: Concern { contact: Some(7), ..Concern::default() },
             at: DateTime::UNIX_EPOCH,
             data: serde_json::Map::new(),
+            medium: None,
         }
     }
 

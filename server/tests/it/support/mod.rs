@@ -74,6 +74,7 @@ impl World {
             words: Words::shipped(),
             confirmations: Confirmations::shipped(),
             unsubscribe_key: server::services::unsubscribe::Key::new([7; 32]),
+            events: server::services::events::Settings { source: "/switchboard".into(), ..Default::default() },
         };
         Ok(Context {
             db: Db::open(url, 8, Planner::Hot)?,
