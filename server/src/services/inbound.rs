@@ -16,7 +16,7 @@ use domain::{
 };
 use uuid::Uuid;
 
-use super::{Context, Result, consents, notifications, outgoing};
+use super::{Context, Result, consents, events, notifications, outgoing};
 use crate::{
     channels::{InboundFact, ProviderOpt},
     storage::{
@@ -137,6 +137,7 @@ impl Taking<'_> {
             None => true,
         };
         let message_id = self.append(conn, conversation, answered.as_ref()).await?;
+        events::orders::after_inbound(self.context, conn, conversation, message_id).await?;
         if let Some(intent) = intent {
             self.obey(conn, intent, conversation).await?;
         }

@@ -8,6 +8,7 @@
 
 mod api;
 mod campaigns;
+mod events;
 mod killing;
 mod papers;
 mod plans;

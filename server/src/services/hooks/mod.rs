@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::{Context, Error, Result, Violation, error::all_right, etag, events::Filter, work::Work};
 use crate::{
     bus::post,
-    channels::settings::SettingSpec,
+    channels::settings::{SettingProblem, SettingSpec},
     storage::{
         self, Conn, events,
         hooks::{self, HookWrite},
@@ -21,6 +21,8 @@ pub use hooks::{DeadLetter, HookRow};
 
 /// Where the secret of a webhook is found.
 const SECRET: &[SettingSpec] = &[SettingSpec::required("secret", "signs what is posted").secret()];
+/// How the settings reader says that a variable or file is not there.
+const NOT_THERE: &str = "is not there";
 /// The types by which the conversation store's events are asked for, and ours beneath them.
 const STORE_TYPES: [(&str, &[&str]); 4] = [
     ("message_added", &["message.received", "message.sent"]),
@@ -158,7 +160,7 @@ pub fn name_of(slug: &str) -> String {
 /// # Errors
 /// [`Error::Invalid`], [`Error::AlreadyExists`], [`Error::CursorGone`].
 pub async fn create(context: &Context, work: &mut Work, new: New) -> Result<Hook> {
-    all_right(violations(context, &new.url, &new.definition))?;
+    check(context, &new.url, &new.definition)?;
     if find(work.conn(), &new.slug).await?.is_some() {
         return Err(Error::AlreadyExists(name_of(&new.slug)));
     }
@@ -210,7 +212,7 @@ pub async fn update(context: &Context, work: &mut Work, slug: &str, change: Chan
     };
     let display_name = change.display_name.unwrap_or(before.row.display_name);
     let url = change.url.unwrap_or(before.row.url);
-    all_right(violations(context, &url, &definition))?;
+    check(context, &url, &definition)?;
     let stored = serde_json::to_value(&definition).map_err(storage::Error::from)?;
     let write = HookWrite { display_name: &display_name, url: &url, definition: &stored };
     let now = work.now();
@@ -300,28 +302,48 @@ async fn told_before(conn: &mut Conn, position: i64) -> Result<i64> {
     Ok(position)
 }
 
-/// Everything that is wrong with a webhook in the world as it stands. Whether its secret is there is asked at once: a person who
-/// can mend it is at hand.
-fn violations(context: &Context, url: &str, definition: &Definition) -> Vec<Violation> {
+/// Looks at a webhook in the world as it stands. Whether its secret is there is asked at once: a person who can mend it is at
+/// hand.
+///
+/// # Errors
+/// [`Error::Invalid`] with everything, or [`Error::SecretMissing`] where nothing else is wrong.
+fn check(context: &Context, url: &str, definition: &Definition) -> Result<()> {
     let mut found = Vec::new();
     if let Err(wrong) = context.settings.events.reach.check(url) {
         found.push(Violation::new("webhook.url", wrong));
     }
-    match secret(context, definition) {
-        Ok(secret) if post::can_sign(secret.expose_secret()) => {}
+    let unusable = |field: &str| {
+        let words = "names a secret that is empty, or begins with whsec_ and is no base64 behind it";
+        Violation::new(format!("webhook.{field}"), words)
+    };
+    let problems = match secret(context, definition) {
+        Ok(secret) if post::can_sign(secret.expose_secret()) => Vec::new(),
         Ok(_) => {
-            found.push(Violation::new("webhook.secret_env", "names a secret that is empty, or whsec_ without base64"))
+            found.push(unusable(if definition.secret_file.is_some() { "secret_file" } else { "secret_env" }));
+            Vec::new()
         }
-        Err(problems) => found.extend(problems),
+        Err(problems) => problems,
+    };
+    let (missing, wrong): (Vec<_>, Vec<_>) = problems.into_iter().partition(|p| p.description.starts_with(NOT_THERE));
+    found.extend(wrong.into_iter().map(|p| Violation::new(format!("webhook.{}", p.field), p.description)));
+    match missing.into_iter().next() {
+        Some(problem) if found.is_empty() => {
+            let message = format!("webhook.{} {}", problem.field, problem.description);
+            Err(Error::SecretMissing { setting: problem.field, message })
+        }
+        Some(problem) => {
+            found.push(Violation::new(format!("webhook.{}", problem.field), problem.description));
+            Err(Error::Invalid(found))
+        }
+        None => all_right(found),
     }
-    found
 }
 
 /// The secret of a webhook.
 ///
 /// # Errors
 /// Why it is not there; never the secret itself.
-fn secret(context: &Context, definition: &Definition) -> std::result::Result<SecretString, Vec<Violation>> {
+fn secret(context: &Context, definition: &Definition) -> std::result::Result<SecretString, Vec<SettingProblem>> {
     let mut values = Map::new();
     for (key, value) in [("secret_env", &definition.secret_env), ("secret_file", &definition.secret_file)] {
         if let Some(value) = value {
@@ -331,10 +353,7 @@ fn secret(context: &Context, definition: &Definition) -> std::result::Result<Sec
     let settings = context.directory.with_secrets(values);
     let mut reader = settings.read(SECRET);
     let secret = reader.secret("secret");
-    let in_webhook = |p: crate::channels::settings::SettingProblem| {
-        Violation::new(format!("webhook.{}", p.field), p.description).because("SECRET_MISSING").with("setting", p.field)
-    };
-    reader.finish().map_err(|problems| problems.into_iter().map(in_webhook).collect::<Vec<_>>())?;
+    reader.finish()?;
     Ok(secret)
 }
 
