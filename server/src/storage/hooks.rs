@@ -82,14 +82,33 @@ pub async fn list(conn: &mut Conn, only: Option<&str>, after: &str, limit: i64) 
     Ok(rows)
 }
 
-/// The keys and slugs of all webhooks that are not disabled.
+/// A webhook for which something waits.
+#[derive(Debug, Clone)]
+pub struct Due {
+    /// Its slug.
+    pub slug: String,
+    /// How long it is not to be tried, in seconds; 0: now.
+    pub pause_secs: f64,
+}
+
+/// The webhooks that are not disabled and for which something waits: new events, or a dead letter that is to be told again.
 ///
 /// # Errors
 /// What storage says.
-pub async fn active(conn: &mut Conn) -> Result<Vec<(i64, String)>> {
-    let rows =
-        sqlx::query!("select id, slug from webhook where state <> 'disabled' order by id").fetch_all(conn).await?;
-    Ok(rows.into_iter().map(|r| (r.id, r.slug)).collect())
+pub async fn due(conn: &mut Conn) -> Result<Vec<Due>> {
+    let rows = sqlx::query_as!(
+        Due,
+        r#"select w.slug,
+                  coalesce(greatest(0, extract(epoch from w.not_before - clock_timestamp())), 0)::float8 as "pause_secs!"
+             from webhook w
+            where w.state <> 'disabled'
+              and (w.position < (select next_number - 1 from event_counter)
+                   or exists (select from webhook_dead_letter d where d.webhook_id = w.id and d.replay_at is not null))
+            order by w.id"#
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows)
 }
 
 /// Locks the webhook with this slug, if it exists.

@@ -8,10 +8,10 @@ use futures::{
     future::{BoxFuture, FutureExt},
     stream::FuturesUnordered,
 };
-use tokio::{sync::watch, time::Instant};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{MAX_PAUSE, repeat};
+use super::repeat;
 use crate::{
     bus::post::Poster,
     config::Webhooks,
@@ -19,7 +19,7 @@ use crate::{
         Context,
         hooks::{
             self,
-            telling::{self, Patience, Told},
+            telling::{Patience, Teller, Told},
         },
     },
     storage::{self, leader::Leadership},
@@ -31,6 +31,8 @@ use crate::{
 const LEADER: i32 = 22;
 /// The longest sleep without a wake-up; also how soon another process takes over, and a new webhook is found.
 const SCAN: Duration = Duration::from_secs(1);
+/// Looks at all webhooks are at least this far apart.
+const GAP: Duration = Duration::from_millis(50);
 /// How often it is asked whether the lock is still held, and how far webhooks are behind.
 const LOOK: Duration = Duration::from_secs(5);
 
@@ -55,11 +57,12 @@ pub async fn run(context: Context, settings: Webhooks, stop: CancellationToken) 
 
 /// Tells until `stop`, with this patience.
 pub async fn tell(context: Context, poster: Poster, patience: Patience, stop: CancellationToken) {
+    let teller = Teller::new(context.clone(), poster, patience);
     let pass = || async {
         if let Some(mut leadership) = Leadership::try_acquire(&context.side, LEADER).await? {
             tokio::select! {
                 () = stop.cancelled() => {}
-                ended = lead(&context, &poster, &patience, &mut leadership) => ended?,
+                ended = lead(&context, &teller, &mut leadership) => ended?,
             }
         }
         Ok(false)
@@ -67,21 +70,18 @@ pub async fn tell(context: Context, poster: Poster, patience: Patience, stop: Ca
     repeat("hooks", &stop, pass, || tokio::time::sleep(SCAN)).await;
 }
 
-/// Looks after every webhook until the lock is lost.
-async fn lead(
-    context: &Context,
-    poster: &Poster,
-    patience: &Patience,
-    leadership: &mut Leadership,
-) -> anyhow::Result<()> {
-    let bell = watch::Sender::new(());
+/// Looks after every webhook for which something waits, until the lock is lost.
+async fn lead(context: &Context, teller: &Teller, leadership: &mut Leadership) -> anyhow::Result<()> {
     let mut told: FuturesUnordered<BoxFuture<'_, String>> = FuturesUnordered::new();
-    let mut known: HashSet<String> = HashSet::new();
+    let mut in_hand: HashSet<String> = HashSet::new();
     let mut looked = Instant::now();
     loop {
-        for (_, slug) in storage::hooks::active(&mut *context.lists.conn().await?).await? {
-            if known.insert(slug.clone()) {
-                told.push(look_after(context, poster, patience, slug, bell.subscribe()).boxed());
+        let mut pause = SCAN;
+        for due in storage::hooks::due(&mut *context.lists.conn().await?).await? {
+            if due.pause_secs > 0.0 {
+                pause = pause.min(Duration::from_secs_f64(due.pause_secs.min(SCAN.as_secs_f64())));
+            } else if in_hand.insert(due.slug.clone()) {
+                told.push(look_after(teller, due.slug).boxed());
             }
         }
         if looked.elapsed() >= LOOK {
@@ -89,40 +89,34 @@ async fn lead(
             anyhow::ensure!(leadership.still_held().await, "the lock was lost");
             measure(context).await?;
         }
-        tokio::select! {
-            () = context.wake.wait(Topic::Hooks, SCAN) => { bell.send_replace(()); }
-            Some(slug) = told.next() => { known.remove(&slug); }
+        // A gap after a wake-up gathers what comes together.
+        let rest = async {
+            context.wake.wait(Topic::Hooks, pause).await;
+            tokio::time::sleep(GAP).await;
+        };
+        tokio::pin!(rest);
+        loop {
+            tokio::select! {
+                () = &mut rest => break,
+                Some(slug) = told.next(), if !told.is_empty() => { in_hand.remove(&slug); }
+            }
         }
     }
 }
 
-/// Tells one webhook as long as it is enabled. Gives its slug when it is not any more.
-async fn look_after(
-    context: &Context,
-    poster: &Poster,
-    patience: &Patience,
-    slug: String,
-    mut bell: watch::Receiver<()>,
-) -> String {
-    let (mut seen, mut errors) = (0, 0u32);
+/// Tells one webhook until nothing waits for it, or it has to wait for long. Gives its slug.
+async fn look_after(teller: &Teller, slug: String) -> String {
     loop {
-        bell.mark_unchanged();
-        let pause = match telling::tell(context, poster, patience, &slug, &mut seen).await {
-            Ok(Told::More) => {
-                errors = 0;
-                continue;
-            }
-            Ok(Told::Nothing) => SCAN,
-            Ok(Told::Later(pause)) => pause,
-            Ok(Told::Ended) => return slug,
+        match teller.tell(&slug).await {
+            Ok(Told::More) => {}
+            Ok(Told::Later(pause)) if pause <= SCAN => tokio::time::sleep(pause).await,
+            Ok(Told::Later(_) | Told::Nothing | Told::Ended) => return slug,
             Err(error) => {
                 tracing::warn!(error = %error, "a webhook could not be looked after; it is tried again");
-                errors += 1;
-                Duration::from_millis(50 << errors.min(7)).min(MAX_PAUSE)
+                tokio::time::sleep(SCAN).await;
+                return slug;
             }
-        };
-        // A bell shortens a pause only to look again: whether it is too early is asked there.
-        tokio::select! { _ = bell.changed() => {}, () = tokio::time::sleep(pause) => {} }
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use secrecy::ExposeSecret;
+use tokio::sync::Semaphore;
 
 use super::{Hook, name_of, one, secret};
 use crate::services::events::position as position_of;
@@ -31,8 +32,8 @@ use crate::{
 const SCANNED: i64 = 2_000;
 /// Stored rows that are read for one batch.
 const ROWS: i64 = 100;
-/// A position that only left out what is not wanted is written when it has moved so far: until then it is found again cheaply.
-const LEFT_OUT: i64 = 1_000;
+/// Webhooks whose questions the database answers at once.
+const PLACES: usize = 2;
 
 /// How patient we are with receivers.
 #[derive(Debug, Clone, Copy)]
@@ -85,29 +86,51 @@ struct Batch {
     letter: Option<DeadLetter>,
 }
 
-/// Looks at a webhook, and posts at most one batch. `seen` is how far was looked before without finding anything.
-///
-/// # Errors
-/// What storage says.
-pub async fn tell(context: &Context, poster: &Poster, patience: &Patience, slug: &str, seen: &mut i64) -> Result<Told> {
-    let hook = match one(&mut *context.lists.conn().await?, slug).await {
-        Err(Error::NotFound(_)) => return Ok(Told::Ended),
-        hook => hook?,
-    };
-    if hook.row.state == "disabled" {
-        return Ok(Told::Ended);
+/// Tells webhooks, any number at once. Their questions to the database take turns, so that a hundred webhooks leave room for
+/// callers of the API; their calls do not.
+#[derive(Debug)]
+pub struct Teller {
+    context: Context,
+    poster: Poster,
+    patience: Patience,
+    places: Semaphore,
+}
+
+impl Teller {
+    /// A teller with this patience.
+    #[must_use]
+    pub const fn new(context: Context, poster: Poster, patience: Patience) -> Self {
+        Self { context, poster, patience, places: Semaphore::const_new(PLACES) }
     }
-    if let Some(pause) = hook.row.not_before.and_then(|at| (at - hook.row.machine_now).to_std().ok()) {
-        return Ok(Told::Later(pause));
-    }
-    let telling = Telling { context, poster, patience, hook };
-    let Some(batch) = telling.next(*seen).await? else { return Ok(Told::Nothing) };
-    if batch.events.is_empty() {
-        return telling.pass_over(&batch, seen).await;
-    }
-    match telling.post(&batch).await {
-        Ok(()) => telling.taken(&batch).await,
-        Err(refused) => telling.refused(&batch, &refused).await,
+
+    /// Looks at a webhook, and posts at most one batch.
+    ///
+    /// # Errors
+    /// What storage says.
+    pub async fn tell(&self, slug: &str) -> Result<Told> {
+        let place = self.places.acquire().await;
+        let hook = match one(&mut *self.context.lists.conn().await?, slug).await {
+            Err(Error::NotFound(_)) => return Ok(Told::Ended),
+            hook => hook?,
+        };
+        if hook.row.state == "disabled" {
+            return Ok(Told::Ended);
+        }
+        if let Some(pause) = hook.row.not_before.and_then(|at| (at - hook.row.machine_now).to_std().ok()) {
+            return Ok(Told::Later(pause));
+        }
+        let telling = Telling { context: &self.context, poster: &self.poster, patience: &self.patience, hook };
+        let Some(batch) = telling.next().await? else { return Ok(Told::Nothing) };
+        if batch.events.is_empty() {
+            return telling.pass_over(&batch).await;
+        }
+        drop(place);
+        let posted = telling.post(&batch).await;
+        let _again = self.places.acquire().await;
+        match posted {
+            Ok(()) => telling.taken(&batch).await,
+            Err(refused) => telling.refused(&batch, &refused).await,
+        }
     }
 }
 
@@ -120,12 +143,12 @@ struct Telling<'a> {
 
 impl Telling<'_> {
     /// What is tried next; none when there is nothing.
-    async fn next(&self, seen: i64) -> Result<Option<Batch>> {
+    async fn next(&self) -> Result<Option<Batch>> {
         let letter = hooks::to_replay(&mut *self.context.lists.conn().await?, self.hook.row.id).await?;
         let position = self.hook.row.position;
         let (after, most) = match &letter {
             Some(letter) => (letter.first - 1, SCANNED.min(letter.last - letter.first + 1)),
-            None => (position.max(seen), SCANNED),
+            None => (position, SCANNED),
         };
         let page = match reader::page(self.context, after, ROWS, most).await {
             Err(Error::CursorGone { oldest_cursor }) => {
@@ -171,14 +194,12 @@ impl Telling<'_> {
     }
 
     /// Nothing that it wants: goes on behind it.
-    async fn pass_over(&self, batch: &Batch, seen: &mut i64) -> Result<Told> {
-        if let Some(letter) = &batch.letter {
-            hooks::replayed(&mut *self.context.lists.conn().await?, letter.id, batch.upto).await?;
-        } else {
-            *seen = batch.upto;
-            if batch.upto - batch.before >= LEFT_OUT {
-                hooks::advance(&mut *self.context.lists.conn().await?, self.hook.row.id, batch.before, batch.upto)
-                    .await?;
+    async fn pass_over(&self, batch: &Batch) -> Result<Told> {
+        let conn = &mut *self.context.lists.conn().await?;
+        match &batch.letter {
+            Some(letter) => hooks::replayed(conn, letter.id, batch.upto).await?,
+            None => {
+                hooks::advance(conn, self.hook.row.id, batch.before, batch.upto).await?;
             }
         }
         Ok(Told::More)
@@ -205,7 +226,9 @@ impl Telling<'_> {
         match &batch.letter {
             Some(letter) => hooks::replayed(&mut tx, letter.id, batch.upto).await?,
             // Not where it was read: a person has set it anew, and what was told meanwhile is told again.
-            None => drop(hooks::advance(&mut tx, id, batch.before, batch.upto).await?),
+            None => {
+                hooks::advance(&mut tx, id, batch.before, batch.upto).await?;
+            }
         }
         if hooks::succeeded(&mut tx, id).await? {
             self.say(&mut tx, "recovered", None).await?;

@@ -48,7 +48,10 @@ async fn a_flow_engine_and_a_ticket_system_take_part_through_the_broker_alone() 
     let heard = outside.take(|taken| arrived(taken, "start-flow-execution").is_some()).await?;
     let start = arrived(&heard, "start-flow-execution").expect("it is there");
     let added = arrived(&heard, "message_added").expect("it is there");
-    assert_eq!((&start["data"]["text"], &added["data"]["text"]), (&"Is the dam open?".into(), &"Is the dam open?".into()));
+    assert_eq!(
+        (&start["data"]["text"], &added["data"]["text"]),
+        (&"Is the dam open?".into(), &"Is the dam open?".into())
+    );
     assert_eq!((&start["partitionkey"], &start["subject"]), (&added["partitionkey"], &added["subject"]));
 
     // A second message while the flow runs orders no other one; the flow answers, and is repeated by its broker.
@@ -60,7 +63,9 @@ async fn a_flow_engine_and_a_ticket_system_take_part_through_the_broker_alone() 
     outside.command(&answer).await?;
     outside.command(&answer).await?;
     let heard_too = outside
-        .take(|taken| taken.iter().any(|e| e["data"]["text"] == "At noon.") && taken.iter().any(|e| e["data"]["text"] == "Hello?"))
+        .take(|taken| {
+            taken.iter().any(|e| e["data"]["text"] == "At noon.") && taken.iter().any(|e| e["data"]["text"] == "Hello?")
+        })
         .await?;
     assert_eq!(arrived(&heard_too, "start-flow-execution"), None);
     is(&world, "select count(*) from delivery where message_id is not null and work = 'queued'", 1).await?;
@@ -90,19 +95,34 @@ async fn what_cannot_be_obeyed_lies_aside_with_the_reason_and_holds_back_nothing
     let vhost = Rabbit::shared().await?.vhost().await?;
     let outside = Outside::listen(&vhost.url, "outside", &["message_added"]).await?;
     let _outward = Outward::start(&world.context, &vhost.url);
+    // The queue is there when its consumer is.
+    eventually(SOON, async || {
+        outside.command("first").await?;
+        outside.dead().await
+    })
+    .await?;
     let nobody = json!({"conversation": uuid::Uuid::nil(), "text": "Hello"});
     let cases = [
         ("nothing".to_owned(), "is no JSON"),
         (command("1", "message-sent", json!({})), "known are message-received"),
         (command("2", "flow-answer-generated", nobody), "does not exist"),
         (command("3", "ticket-closed", json!({"conversation": "x", "outcome": "a b"})), "data.conversation"),
-        (command("4", "message-received", json!({"channel": "none", "provider_message_id": "m", "text": "x",
-            "from": {"kind": "phone", "value": "+919812345678"}})), "channels/none does not exist"),
+        (
+            command(
+                "4",
+                "message-received",
+                json!({"channel": "none", "provider_message_id": "m", "text": "x",
+            "from": {"kind": "phone", "value": "+919812345678"}}),
+            ),
+            "channels/none does not exist",
+        ),
     ];
     for (body, reason) in cases {
+        outside.command(&body).await?;
         let letter = eventually(SOON, async || {
-            outside.command(&body).await?;
-            outside.dead().await
+            let letter = outside.dead().await?;
+            anyhow::ensure!(letter.data != b"first", "one from before");
+            Ok(letter)
         })
         .await?;
         let headers = letter.properties.headers().clone().unwrap_or_default();
@@ -130,9 +150,8 @@ async fn a_receipt_from_outside_is_merged_as_a_providers() -> anyhow::Result<()>
     let context = &world.context;
     assert!(server::services::events::commands::obey(context, body("r1", "delivered").as_bytes()).await?);
     assert!(!server::services::events::commands::obey(context, body("r1", "delivered").as_bytes()).await?, "once");
-    let waiting: (i32, String) = sqlx::query_as("select provider_id, evidence::text from receipt_inbox")
-        .fetch_one(&world.db.pool)
-        .await?;
+    let waiting: (i32, String) =
+        sqlx::query_as("select provider_id, evidence::text from receipt_inbox").fetch_one(&world.db.pool).await?;
     assert_eq!(waiting, (provider, "delivered".to_owned()));
     assert_eq!(world.stands(begun.notification).await?, "waiting 0");
     Ok(())

@@ -41,7 +41,9 @@ impl Outside {
         channel.queue_declare(queue.into(), options, quorum).await?;
         for key in keys {
             let bind = QueueBindOptions::default();
-            channel.queue_bind(queue.into(), exchange::EXCHANGE.into(), (*key).into(), bind, FieldTable::default()).await?;
+            channel
+                .queue_bind(queue.into(), exchange::EXCHANGE.into(), (*key).into(), bind, FieldTable::default())
+                .await?;
         }
         Ok(Self { channel, queue: queue.into(), _connection: connection })
     }
@@ -78,13 +80,11 @@ impl Outside {
         Ok(())
     }
 
-    /// The messages that lie in another queue.
+    /// A command that was put aside, if there is one.
     pub async fn dead(&self) -> anyhow::Result<lapin::message::BasicGetMessage> {
-        eventually(SOON, async || {
-            let found = self.channel.basic_get(commands::DEAD_QUEUE.into(), Default::default()).await?;
-            found.ok_or_else(|| anyhow::anyhow!("no dead letter yet"))
-        })
-        .await
+        let options = lapin::options::BasicGetOptions { no_ack: true };
+        let found = self.channel.basic_get(commands::DEAD_QUEUE.into(), options).await?;
+        found.ok_or_else(|| anyhow::anyhow!("no dead letter yet"))
     }
 }
 

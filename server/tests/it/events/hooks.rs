@@ -100,7 +100,10 @@ async fn a_webhook_is_told_in_order_in_signed_batches_through_failures() -> anyh
     let row = telling.stands("first", "failing").await?;
     assert_eq!(row.state_reason.as_deref(), Some("it answered 503"));
     let tries = receiver.posted();
-    assert!(tries.iter().all(|posted| posted.events.len() == 10 && posted.id == tries[0].id), "the same again: {tries:?}");
+    assert!(
+        tries.iter().all(|posted| posted.events.len() == 10 && posted.id == tries[0].id),
+        "the same again: {tries:?}"
+    );
     receiver.is_now(Mood::Take);
     let numbers = taken(&receiver, 27).await?;
     assert_eq!(numbers, (1..=27).collect::<Vec<_>>(), "what failed and recovered is told too");

@@ -7,7 +7,8 @@ use serde_json::Value;
 /// Everything in which a published event does not fit the schema that it names.
 pub fn faults(event: &Value) -> Vec<String> {
     let uri = event["dataschema"].as_str().unwrap_or_default();
-    let Some((name, version)) = uri.strip_prefix("urn:switchboard:schema:").and_then(|rest| rest.rsplit_once(':')) else {
+    let Some((name, version)) = uri.strip_prefix("urn:switchboard:schema:").and_then(|rest| rest.rsplit_once(':'))
+    else {
         return vec![format!("{uri:?} is no schema of ours")];
     };
     let file = format!("../docs/events/{name}-{version}.schema.json");
@@ -36,7 +37,9 @@ fn look(schema: &Value, value: &Value, at: &str, found: &mut Vec<String>) {
             "pattern" => value.as_str().is_some_and(|text| text.contains(rule.as_str().expect("a text"))),
             "minLength" => length >= usize::try_from(rule.as_u64().expect("a number")).expect("a length"),
             "maxLength" => length <= usize::try_from(rule.as_u64().expect("a number")).expect("a length"),
-            "required" => rule.as_array().expect("a list").iter().all(|name| value.get(name.as_str().expect("a name")).is_some()),
+            "required" => {
+                rule.as_array().expect("a list").iter().all(|name| value.get(name.as_str().expect("a name")).is_some())
+            }
             "properties" => {
                 for (name, part) in rule.as_object().expect("an object") {
                     if let Some(value) = value.get(name) {

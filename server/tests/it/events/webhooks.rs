@@ -21,13 +21,19 @@ fn create(webhook: v1::Webhook) -> v1::CreateWebhookRequest {
 async fn a_webhook_is_created_shown_changed_disabled_enabled_and_deleted() -> anyhow::Result<()> {
     let api = Api::start().await?;
     let mut events = events(&api);
-    let wanted = v1::Webhook { types: vec!["message_added".into(), "campaign.*".into()], ..hook("https://example.org/in") };
+    let wanted =
+        v1::Webhook { types: vec!["message_added".into(), "campaign.*".into()], ..hook("https://example.org/in") };
     let made = events.create_webhook(create(wanted.clone())).await?.into_inner();
     assert_eq!((made.name.as_str(), made.state()), ("webhooks/crm", v1::webhook::State::Enabled));
     assert_eq!((&made.types, &made.secret_env), (&wanted.types, &wanted.secret_env));
     let again = events.create_webhook(create(wanted)).await.unwrap_err();
     assert_eq!(again.code(), Code::AlreadyExists);
-    let change = v1::Webhook { name: made.name.clone(), secret_file: "/run/secrets/crm".into(), etag: made.etag.clone(), ..Default::default() };
+    let change = v1::Webhook {
+        name: made.name.clone(),
+        secret_file: "/run/secrets/crm".into(),
+        etag: made.etag.clone(),
+        ..Default::default()
+    };
     let request = v1::UpdateWebhookRequest { webhook: Some(change.clone()), ..Default::default() };
     let changed = events.update_webhook(request.clone()).await?.into_inner();
     assert_eq!((changed.secret_env.as_str(), changed.secret_file.as_str()), ("", "/run/secrets/crm"));
@@ -35,7 +41,10 @@ async fn a_webhook_is_created_shown_changed_disabled_enabled_and_deleted() -> an
     assert_eq!(reason(&events.update_webhook(request).await.unwrap_err()), "ETAG_MISMATCH");
     let disable = v1::DisableWebhookRequest { name: made.name.clone(), ..Default::default() };
     let disabled = events.disable_webhook(disable).await?.into_inner();
-    assert_eq!((disabled.state(), disabled.state_reason.as_str()), (v1::webhook::State::Disabled, "disabled by a person"));
+    assert_eq!(
+        (disabled.state(), disabled.state_reason.as_str()),
+        (v1::webhook::State::Disabled, "disabled by a person")
+    );
     let enable = v1::EnableWebhookRequest { name: made.name.clone(), ..Default::default() };
     assert_eq!(events.enable_webhook(enable).await?.into_inner().state(), v1::webhook::State::Enabled);
     let listed = events.list_webhooks(v1::ListWebhooksRequest::default()).await?.into_inner().webhooks;
