@@ -38,7 +38,10 @@ impl Outside {
         let mut quorum = FieldTable::default();
         quorum.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
         let options = QueueDeclareOptions { durable: true, ..Default::default() };
-        channel.queue_declare(queue.into(), options, quorum).await?;
+        // Who declares the dead letters with the server's arguments may look into them before the server has begun.
+        for name in [queue, commands::DEAD_QUEUE] {
+            channel.queue_declare(name.into(), options, quorum.clone()).await?;
+        }
         for key in keys {
             let bind = QueueBindOptions::default();
             channel
