@@ -1,5 +1,6 @@
 //! An outside flow engine and an outside ticket system take part through RabbitMQ alone: what they hear is all they know.
 
+use lapin::types::AMQPValue;
 use serde_json::{Value, json};
 use server::bus::commands::REASON;
 use testkit::{eventually, instances::Rabbit};
@@ -126,7 +127,10 @@ async fn what_cannot_be_obeyed_lies_aside_with_the_reason_and_holds_back_nothing
         })
         .await?;
         let headers = letter.properties.headers().clone().unwrap_or_default();
-        let said = format!("{:?}", headers.inner().get(REASON));
+        let said = match headers.inner().get(REASON) {
+            Some(AMQPValue::LongString(said)) => String::from_utf8_lossy(said.as_bytes()).into_owned(),
+            other => format!("{other:?}"),
+        };
         assert!(said.contains(reason), "{said} of {body}");
         assert_eq!(letter.data, body.as_bytes());
     }
