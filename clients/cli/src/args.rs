@@ -14,7 +14,7 @@ use crate::input::duration;
 use crate::nouns::{
     audiences::Audiences, call_lists::CallLists, campaigns::Campaigns, channels::Channels, compliance::Compliance,
     contacts::Contacts, conversations::Conversations, events::Events, messages::Messages, notifications::Notifications,
-    policies::Policies, sources::Sources, templates::Templates, triggers::Triggers,
+    policies::Policies, sources::Sources, templates::Templates, triggers::Triggers, webhooks::Webhooks,
 };
 use crate::out::Out;
 use crate::session::Session;
@@ -117,6 +117,9 @@ enum Command {
     /// Everything that happens, in one order, from a cursor.
     #[command(subcommand)]
     Events(Events),
+    /// Addresses to which events are posted; what they did not take, and telling it again.
+    #[command(subcommand)]
+    Webhooks(Webhooks),
     /// Call any method of the contract with JSON.
     Call(Call),
     /// Print the contract with its comments.
@@ -176,6 +179,7 @@ impl Command {
             Self::Conversations(it) => it.run(session).await,
             Self::Messages(it) => it.run(session).await,
             Self::Events(it) => it.run(session).await,
+            Self::Webhooks(it) => it.run(session).await,
             Self::Call(it) => it.run(session).await,
             Self::Health(it) => it.run(session).await,
             Self::Describe(it) => it.run(&mut session.out),

@@ -126,6 +126,15 @@ rpcs! {
     EventService {
         Subscribe(SubscribeRequest) -> v1::SubscribeResponse;
         GetEventCursor(GetEventCursorRequest) -> v1::EventCursor;
+        CreateWebhook(CreateWebhookRequest) -> v1::Webhook;
+        GetWebhook(GetWebhookRequest) -> v1::Webhook;
+        ListWebhooks(ListWebhooksRequest) -> v1::ListWebhooksResponse;
+        UpdateWebhook(UpdateWebhookRequest) -> v1::Webhook;
+        DeleteWebhook(DeleteWebhookRequest) -> ();
+        EnableWebhook(EnableWebhookRequest) -> v1::Webhook;
+        DisableWebhook(DisableWebhookRequest) -> v1::Webhook;
+        ListDeadLetters(ListDeadLettersRequest) -> v1::ListDeadLettersResponse;
+        ReplayEvents(ReplayEventsRequest) -> v1::ReplayEventsResponse;
     }
     MessageService {
         GetMessage(GetMessageRequest) -> v1::Message;

@@ -27,7 +27,7 @@ use super::{
         sessions::{self, Place},
         who::{self, Says},
     },
-    notifications, outgoing,
+    events, notifications, outgoing,
 };
 use crate::{
     channels::{InboundFact, ProviderOpt},
@@ -193,6 +193,7 @@ impl Taking<'_> {
         let message_id = self.append(conn, held.id(), answered.as_ref()).await?;
         held.row.last_seq += 1;
         held.settle(conn, "MESSAGE_RECEIVED", by).await?;
+        events::orders::after_inbound(self.context, conn, &held, message_id).await?;
         match intent {
             Some(intent) => self.obey(conn, intent, &mut held, answered.as_ref()).await?,
             None if is_new => saying::greet(self.context, conn, &mut held, place, By::system(self.now)).await?,

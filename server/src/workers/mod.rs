@@ -7,15 +7,18 @@ use tokio_util::sync::CancellationToken;
 
 pub mod captures;
 pub mod conversations;
+pub mod commands;
 pub mod correct_clock;
 pub mod dispatch;
 pub mod fallback;
 pub mod firings;
+pub mod hooks;
 pub mod housekeeping;
 pub mod mailing;
 pub mod merging;
 pub mod planner;
 pub mod providers;
+pub mod publishing;
 pub mod receiving;
 pub mod relay;
 pub mod schedules;

@@ -11,6 +11,7 @@ mod campaigns;
 mod hearing;
 mod compliance;
 mod conversations;
+mod events;
 mod killing;
 mod papers;
 mod peers;

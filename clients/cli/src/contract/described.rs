@@ -21,7 +21,7 @@ macro_rules! described {
 
 described! {
     Audience, BatchSendNotificationsRequest, CallList, Campaign, Channel, Contact, Conversation, FallbackPolicy, Schedule,
-    SendNotificationRequest, Source, Template, TemplateVersion, Trigger,
+    SendNotificationRequest, Source, Template, TemplateVersion, Trigger, Webhook,
 }
 
 #[cfg(test)]

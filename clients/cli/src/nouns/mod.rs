@@ -23,6 +23,7 @@ pub mod templates;
 pub mod trigger_kinds;
 pub mod trigger_trials;
 pub mod triggers;
+pub mod webhooks;
 
 #[cfg(test)]
 mod tests {
@@ -56,6 +57,8 @@ mod tests {
             ("TemplateVersion", templates::VERSIONS),
             ("Trigger", triggers::COLUMNS),
             ("Firing", triggers::FIRINGS),
+            ("Webhook", webhooks::COLUMNS),
+            ("DeadLetter", webhooks::LETTERS),
         ];
         for (name, columns) in lists {
             let message = contract::message(name).unwrap();
