@@ -20,9 +20,7 @@ pub fn token_in(text: &str) -> Option<&str> {
 /// Whether a text has the form of a token.
 #[must_use]
 pub fn is_token(text: &str) -> bool {
-    let right = |rest: &str| {
-        rest.len() == LENGTH && rest.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
-    };
+    let right = |rest: &str| rest.len() == LENGTH && rest.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
     text.strip_prefix(MARK).is_some_and(right)
 }
 

@@ -152,12 +152,7 @@ impl Facts {
 
     const fn session_started(self, resume: bool) -> Self {
         let back = if resume && self.sessions == 0 { self.wrapping_up } else { 0 };
-        Self {
-            sessions: self.sessions + 1,
-            agents: self.agents + back,
-            wrapping_up: self.wrapping_up - back,
-            ..self
-        }
+        Self { sessions: self.sessions + 1, agents: self.agents + back, wrapping_up: self.wrapping_up - back, ..self }
     }
 
     const fn session_ended(self, wrap_up: bool) -> Option<Self> {

@@ -35,32 +35,54 @@ fn situations() -> BTreeMap<State, Vec<Facts>> {
 fn every_pair_of_state_and_event_follows_the_table() {
     use State::{Active, Closed, Closing, Created, CustomerLeft, Inactive, WrapUp};
     let events = [
-        START, END, Event::AgentJoined, LEAVE, Event::WrapUpEnded, Event::AllGone, CLOSE, Event::ForceClose,
+        START,
+        END,
+        Event::AgentJoined,
+        LEAVE,
+        Event::WrapUpEnded,
+        Event::AllGone,
+        CLOSE,
+        Event::ForceClose,
         Event::HousekeepingDone,
     ];
     // One row for each situation, in the order of `situations`; `None` is a blank.
     let (no, to) = (None, Some);
     let table: BTreeMap<State, Vec<[Option<State>; 9]>> = BTreeMap::from([
-        (Created, vec![
-            [to(Created), to(CustomerLeft), to(Active), no, no, no, to(Closing), to(Closing), no],
-            [to(Created), to(Created), to(Active), no, no, no, to(Closing), to(Closing), no],
-        ]),
-        (Active, vec![
-            [to(Active), to(CustomerLeft), to(Active), to(Inactive), no, no, to(Closing), to(Closing), no],
-            [to(Active), to(Active), to(Active), to(Active), to(Active), no, to(WrapUp), to(Closing), no],
-        ]),
-        (Inactive, vec![
-            [to(Inactive), to(CustomerLeft), to(Active), no, no, no, to(Closing), to(Closing), no],
-            [to(Inactive), to(Inactive), to(Active), no, to(Inactive), no, to(WrapUp), to(Closing), no],
-        ]),
-        (WrapUp, vec![
-            [to(Active), no, no, no, to(CustomerLeft), no, to(WrapUp), to(Closing), no],
-            [to(Active), no, no, no, to(WrapUp), no, to(WrapUp), to(Closing), no],
-        ]),
-        (CustomerLeft, vec![
-            [to(Created), no, no, no, no, to(Closing), to(Closing), to(Closing), no],
-            [to(Active), no, no, to(CustomerLeft), no, no, to(Closing), to(Closing), no],
-        ]),
+        (
+            Created,
+            vec![
+                [to(Created), to(CustomerLeft), to(Active), no, no, no, to(Closing), to(Closing), no],
+                [to(Created), to(Created), to(Active), no, no, no, to(Closing), to(Closing), no],
+            ],
+        ),
+        (
+            Active,
+            vec![
+                [to(Active), to(CustomerLeft), to(Active), to(Inactive), no, no, to(Closing), to(Closing), no],
+                [to(Active), to(Active), to(Active), to(Active), to(Active), no, to(WrapUp), to(Closing), no],
+            ],
+        ),
+        (
+            Inactive,
+            vec![
+                [to(Inactive), to(CustomerLeft), to(Active), no, no, no, to(Closing), to(Closing), no],
+                [to(Inactive), to(Inactive), to(Active), no, to(Inactive), no, to(WrapUp), to(Closing), no],
+            ],
+        ),
+        (
+            WrapUp,
+            vec![
+                [to(Active), no, no, no, to(CustomerLeft), no, to(WrapUp), to(Closing), no],
+                [to(Active), no, no, no, to(WrapUp), no, to(WrapUp), to(Closing), no],
+            ],
+        ),
+        (
+            CustomerLeft,
+            vec![
+                [to(Created), no, no, no, no, to(Closing), to(Closing), to(Closing), no],
+                [to(Active), no, no, to(CustomerLeft), no, no, to(Closing), to(Closing), no],
+            ],
+        ),
         (Closing, vec![[no, no, no, no, no, no, no, no, to(Closed)]]),
         (Closed, vec![[no; 9]]),
     ]);
@@ -108,8 +130,17 @@ fn small(facts: &Facts) -> bool {
 
 fn events(wrap_ups: bool) -> Vec<Event> {
     let mut all = vec![
-        START, Event::SessionStarted { resume: false }, END, Event::AgentJoined, LEAVE, Event::WrapUpEnded,
-        Event::ObligationBegan, Event::ObligationEnded, Event::AllGone, CLOSE, Event::ForceClose,
+        START,
+        Event::SessionStarted { resume: false },
+        END,
+        Event::AgentJoined,
+        LEAVE,
+        Event::WrapUpEnded,
+        Event::ObligationBegan,
+        Event::ObligationEnded,
+        Event::AllGone,
+        CLOSE,
+        Event::ForceClose,
         Event::HousekeepingDone,
     ];
     if wrap_ups {
