@@ -419,6 +419,7 @@ async fn context(config: &Config, clock: Clock, http_addr: Option<SocketAddr>) -
         quiet_hours: config.quiet_hours.clone(),
         words: config.words.clone(),
         confirmations: config.confirmations.clone(),
+        idle_close: i64::try_from(config.idle_close_hours).ok().and_then(chrono::TimeDelta::try_hours),
         unsubscribe_key: unsubscribe_key(config, &lists).await?,
     };
     Ok(Context {

@@ -48,6 +48,8 @@ pub struct Config {
     pub words: Words,
     /// What is answered to them.
     pub confirmations: Confirmations,
+    /// After how many hours without a message a conversation is closed; 0: never.
+    pub idle_close_hours: u64,
     /// How long things are kept, in days.
     pub retention: Retention,
     /// Logs and metrics.
@@ -176,6 +178,7 @@ fn read(layers: &mut Layers) -> Option<Config> {
     let default_country = default_country(layers);
     let quiet_hours = quiet_hours(layers);
     let (words, confirmations) = words(layers);
+    let idle_close_hours = layers.number("conversations.idle_close_hours", 0..=8760);
     let retention = retention(layers);
     let telemetry = telemetry(layers);
     let workers = Workers {
@@ -192,6 +195,7 @@ fn read(layers: &mut Layers) -> Option<Config> {
         quiet_hours,
         words,
         confirmations,
+        idle_close_hours,
         retention,
         telemetry: telemetry?,
         workers,

@@ -6,11 +6,13 @@ use uuid::Uuid;
 
 use super::{
     convert::{self, message, sending},
+    idempotent::{write, writes},
     page::{Page, paged},
 };
-use crate::services::{Context, messages};
+use crate::services::{Context, Error, conversations::saying, messages};
 
 paged! { ListMessagesRequest }
+writes! { SendMessageRequest }
 
 /// See the module.
 #[derive(Debug)]
@@ -40,5 +42,15 @@ impl MessageService for Messages {
         let (found, next_page_token) = page.close(found, |m| m.row.id);
         let messages = found.into_iter().map(message::message).collect();
         Ok(Response::new(v1::ListMessagesResponse { messages, next_page_token }))
+    }
+
+    async fn send_message(&self, request: Request<v1::SendMessageRequest>) -> Result<Response<v1::Message>, Status> {
+        write(&self.context, request, message::draft, |context, work, draft| {
+            Box::pin(async move {
+                let draft = draft.ok_or_else(|| Error::Invalid(Vec::new()))?;
+                Ok(message::message(saying::send(context, work, draft).await?))
+            })
+        })
+        .await
     }
 }

@@ -1,5 +1,7 @@
 //! How conversations are held on a channel: what an administrator sets of it besides its providers and its rate.
 
+use std::collections::HashMap;
+
 use domain::conversation::routing::Mode;
 
 use super::{Conn, Result};
@@ -37,27 +39,32 @@ impl Default for TalkRow {
     }
 }
 
-/// How conversations are held on one channel, by its key.
+/// How conversations are held on channels, by their keys.
 ///
 /// # Errors
 /// What storage says.
-pub async fn load(conn: &mut Conn, channel_id: i32) -> Result<TalkRow> {
-    let r = sqlx::query!(
-        r#"select routing_mode, inactivity_secs, warning_percent, warning_text, greeting, reconnect_secs, default_outbound
-             from channel where id = $1"#,
-        channel_id
+pub async fn load(conn: &mut Conn, channels: &[i32]) -> Result<HashMap<i32, TalkRow>> {
+    let rows = sqlx::query!(
+        r#"select id, routing_mode, inactivity_secs, warning_percent, warning_text, greeting, reconnect_secs, default_outbound
+             from channel where id = any($1)"#,
+        channels
     )
-    .fetch_one(conn)
+    .fetch_all(conn)
     .await?;
-    Ok(TalkRow {
-        routing_mode: r.routing_mode.parse()?,
-        inactivity_secs: r.inactivity_secs,
-        warning_percent: r.warning_percent,
-        warning_text: r.warning_text,
-        greeting: r.greeting,
-        reconnect_secs: r.reconnect_secs,
-        default_outbound: r.default_outbound,
-    })
+    rows.into_iter()
+        .map(|r| {
+            let talk = TalkRow {
+                routing_mode: r.routing_mode.parse()?,
+                inactivity_secs: r.inactivity_secs,
+                warning_percent: r.warning_percent,
+                warning_text: r.warning_text,
+                greeting: r.greeting,
+                reconnect_secs: r.reconnect_secs,
+                default_outbound: r.default_outbound,
+            };
+            Ok((r.id, talk))
+        })
+        .collect()
 }
 
 /// The slug of another channel of the same type that is used first already.

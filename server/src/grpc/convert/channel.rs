@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use chrono::TimeDelta;
+use domain::conversation::routing::Mode;
 use proto::v1;
 
 use super::{Faults, common};
@@ -14,6 +15,7 @@ use crate::{
             Change, Channel, New, ProviderWrite,
             health::{Checked, Health, ProviderHealth},
             name_of,
+            talk::TalkChange,
         },
         etag,
     },
@@ -22,11 +24,12 @@ use crate::{
 
 const MAX_PROVIDERS: usize = 10;
 const MAX_RATE: f64 = 10_000.0;
+const MAX_WORDS: usize = 1000;
 
 /// A channel of the contract; `public_url` is the base of the providers' webhooks.
 #[must_use]
 pub fn message(channel: Channel, public_url: &str) -> v1::Channel {
-    let row = channel.row;
+    let (row, talk) = (channel.row, channel.talk);
     let provider = |p: ProviderRow| provider_message(p, row.channel_type, public_url);
     v1::Channel {
         name: name_of(&row.slug),
@@ -41,6 +44,13 @@ pub fn message(channel: Channel, public_url: &str) -> v1::Channel {
         create_time: Some(common::timestamp(row.created_at)),
         update_time: Some(common::timestamp(row.updated_at)),
         etag: etag::of(row.version),
+        routing_mode: of_mode(talk.routing_mode).into(),
+        contact_inactivity_timeout: talk.inactivity_secs.map(|s| common::span(TimeDelta::seconds(s.into()))),
+        inactivity_warning_percent: talk.warning_percent.map(Into::into),
+        inactivity_warning: talk.warning_text.unwrap_or_default(),
+        greeting: talk.greeting.unwrap_or_default(),
+        reconnect_grace: talk.reconnect_secs.map(|s| common::span(TimeDelta::seconds(s.into()))),
+        default_outbound: talk.default_outbound,
     }
 }
 
@@ -87,17 +97,25 @@ pub fn update(request: v1::UpdateChannelRequest, faults: &mut Faults) -> (String
     (slug, faults.inside("channel", |faults| change(channel, &mask, faults)), etag)
 }
 
-fn writable(channel: &v1::Channel) -> [(&'static str, bool); 5] {
+fn writable(channel: &v1::Channel) -> [(&'static str, bool); 12] {
     [
         ("display_name", !channel.display_name.is_empty()),
         ("channel_type", channel.channel_type != 0),
         ("service_identifier", !channel.service_identifier.is_empty()),
         ("providers", !channel.providers.is_empty()),
         ("rate_per_second", channel.rate_per_second != 0.0),
+        ("routing_mode", channel.routing_mode != 0),
+        ("contact_inactivity_timeout", channel.contact_inactivity_timeout.is_some()),
+        ("inactivity_warning_percent", channel.inactivity_warning_percent.is_some()),
+        ("inactivity_warning", !channel.inactivity_warning.is_empty()),
+        ("greeting", !channel.greeting.is_empty()),
+        ("reconnect_grace", channel.reconnect_grace.is_some()),
+        ("default_outbound", channel.default_outbound),
     ]
 }
 
 fn change(channel: v1::Channel, mask: &Mask, faults: &mut Faults) -> Change {
+    let talk = talk(&channel, mask, faults);
     let display_name = faults.text("display_name", channel.display_name, 200);
     let identifier = faults.text("service_identifier", channel.service_identifier, 320);
     let rate = rate("rate_per_second", channel.rate_per_second, faults);
@@ -109,6 +127,52 @@ fn change(channel: v1::Channel, mask: &Mask, faults: &mut Faults) -> Change {
         service_identifier: mask.take("service_identifier", identifier),
         rate_per_second: mask.take("rate_per_second", rate),
         providers: given.map(|providers| self::providers(providers, faults)),
+        talk,
+    }
+}
+
+/// How conversations are held on it.
+fn talk(channel: &v1::Channel, mask: &Mask, faults: &mut Faults) -> TalkChange {
+    let seconds = |span: Option<TimeDelta>| span.and_then(|span| i32::try_from(span.num_seconds()).ok());
+    let routing_mode = faults.optional_code("routing_mode", channel.routing_mode, mode).unwrap_or(Mode::Push);
+    let inactivity = faults.duration(
+        "contact_inactivity_timeout",
+        channel.contact_inactivity_timeout,
+        TimeDelta::zero()..=TimeDelta::days(30),
+    );
+    let grace = faults.duration("reconnect_grace", channel.reconnect_grace, TimeDelta::zero()..=TimeDelta::days(1));
+    let percent = channel.inactivity_warning_percent;
+    if percent.is_some_and(|percent| !(0..=99).contains(&percent)) {
+        faults.note("inactivity_warning_percent", "must be from 0 (no warning) to 99");
+    }
+    let warning = faults.text("inactivity_warning", channel.inactivity_warning.clone(), MAX_WORDS);
+    let greeting = faults.text("greeting", channel.greeting.clone(), MAX_WORDS);
+    let words = |text: String| Some(text).filter(|text| !text.trim().is_empty());
+    TalkChange {
+        routing_mode: mask.take("routing_mode", routing_mode),
+        inactivity_secs: mask.take("contact_inactivity_timeout", seconds(inactivity)),
+        warning_percent: mask.take("inactivity_warning_percent", percent.and_then(|p| i16::try_from(p).ok())),
+        warning_text: mask.take("inactivity_warning", words(warning)),
+        greeting: mask.take("greeting", words(greeting)),
+        reconnect_secs: mask.take("reconnect_grace", seconds(grace)),
+        default_outbound: mask.take("default_outbound", channel.default_outbound),
+    }
+}
+
+const fn mode(value: v1::channel::RoutingMode) -> Option<Mode> {
+    match value {
+        v1::channel::RoutingMode::Unspecified => None,
+        v1::channel::RoutingMode::Push => Some(Mode::Push),
+        v1::channel::RoutingMode::Pull => Some(Mode::Pull),
+        v1::channel::RoutingMode::Hybrid => Some(Mode::Hybrid),
+    }
+}
+
+const fn of_mode(value: Mode) -> v1::channel::RoutingMode {
+    match value {
+        Mode::Push => v1::channel::RoutingMode::Push,
+        Mode::Pull => v1::channel::RoutingMode::Pull,
+        Mode::Hybrid => v1::channel::RoutingMode::Hybrid,
     }
 }
 

@@ -50,6 +50,11 @@ pub fn body(field: &str, given: Option<v1::Content>, faults: &mut Faults) -> Opt
     }
 }
 
+/// What is said in a message of ours: the same kinds, as they are, with no variables.
+pub fn said(field: &str, given: Option<v1::Content>, faults: &mut Faults) -> Option<Content> {
+    body(field, given, faults).map(Content::from)
+}
+
 fn choice(choice: v1::Choice) -> ChoiceTemplate {
     ChoiceTemplate { id: choice.id, title: choice.title, description: choice.description }
 }

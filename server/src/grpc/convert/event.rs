@@ -38,7 +38,8 @@ pub fn subscribe(request: v1::SubscribeRequest, faults: &mut Faults) -> (Start, 
     (start(&request.start_cursor, request.from_oldest, faults), filter)
 }
 
-fn start(cursor: &str, from_oldest: bool, faults: &mut Faults) -> Start {
+/// From where: a cursor, the oldest event, or now.
+pub fn start(cursor: &str, from_oldest: bool, faults: &mut Faults) -> Start {
     match (cursor.is_empty(), from_oldest) {
         (true, false) => Start::Now,
         (true, true) => Start::Oldest,
@@ -83,7 +84,9 @@ pub fn bounds(bounds: Bounds) -> v1::EventCursor {
     }
 }
 
-fn event(fact: &Fact) -> v1::Event {
+/// An event of the contract.
+#[must_use]
+pub fn event(fact: &Fact) -> v1::Event {
     v1::Event {
         id: fact.number.to_string(),
         cursor: events::cursor(fact.number),

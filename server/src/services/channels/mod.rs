@@ -2,6 +2,7 @@
 
 pub mod health;
 mod settings;
+pub mod talk;
 
 use domain::channel::ChannelType;
 
@@ -9,7 +10,7 @@ use super::{Context, Error, Result, Violation, error::all_right, etag, work::Wor
 pub use crate::storage::channels::{ChannelRow, ProviderWrite};
 use crate::{
     storage::{
-        Conn,
+        self, Conn,
         channels::{self, ChannelWrite},
         directory::ProviderRow,
         events,
@@ -24,6 +25,8 @@ pub struct Channel {
     pub row: ChannelRow,
     /// Its providers, the preferred first.
     pub providers: Vec<ProviderRow>,
+    /// How conversations are held on it.
+    pub talk: talk::TalkRow,
 }
 
 /// A channel to be created.
@@ -52,6 +55,8 @@ pub struct Change {
     pub rate_per_second: Option<Option<f64>>,
     /// The providers; they replace all others.
     pub providers: Option<Vec<ProviderWrite>>,
+    /// How conversations are held on it.
+    pub talk: talk::TalkChange,
 }
 
 /// The name of a channel in the contract.
@@ -81,6 +86,7 @@ pub async fn create(context: &Context, work: &mut Work, new: New) -> Result<Chan
     };
     let id = channels::insert(work.conn(), slug, channel_type, &write, new.enabled, now).await?;
     channels::set_providers(work.conn(), id, &providers).await?;
+    talk::set(work.conn(), id, new.change.talk, talk::TalkRow::default()).await?;
     changed(work, slug, "created", if new.enabled { "enabled" } else { "disabled" }).await?;
     one(work.conn(), slug).await
 }
@@ -108,7 +114,10 @@ pub async fn list(
     let ids: Vec<i32> = rows.iter().map(|c| c.id).collect();
     let all = channels::providers(conn, &ids).await?;
     let of = |id: i32| all.iter().filter(|p| p.channel_id == id).cloned().collect();
-    Ok(rows.into_iter().map(|row| Channel { providers: of(row.id), row }).collect())
+    let mut talks = storage::channel_talk::load(conn, &ids).await?;
+    let channel =
+        |row: ChannelRow| Channel { providers: of(row.id), talk: talks.remove(&row.id).unwrap_or_default(), row };
+    Ok(rows.into_iter().map(channel).collect())
 }
 
 /// Changes a channel. A provider that keeps its name keeps its webhook address.
@@ -139,6 +148,7 @@ pub async fn update(context: &Context, work: &mut Work, slug: &str, change: Chan
     if let Some(providers) = &change.providers {
         channels::set_providers(work.conn(), row.id, providers).await?;
     }
+    talk::set(work.conn(), row.id, change.talk, before.talk.clone()).await?;
     changed(work, slug, "updated", &row.state).await?;
     one(work.conn(), slug).await
 }
@@ -189,6 +199,7 @@ async fn set_enabled(work: &mut Work, row: &ChannelRow, enabled: bool) -> Result
     changed(work, &row.slug, "state_changed", if enabled { "enabled" } else { "disabled" }).await?;
     work.wake(Topic::Relay);
     work.wake(Topic::Fallback);
+    work.wake(Topic::Conversations);
     one(work.conn(), &row.slug).await
 }
 
@@ -211,7 +222,8 @@ async fn locked(conn: &mut Conn, slug: &str, etag: &str) -> Result<Channel> {
 async fn one(conn: &mut Conn, slug: &str) -> Result<Channel> {
     let row = channels::find(conn, slug).await?.ok_or_else(|| Error::NotFound(name_of(slug)))?;
     let providers = channels::providers(conn, &[row.id]).await?;
-    Ok(Channel { row, providers })
+    let talk = storage::channel_talk::load(conn, &[row.id]).await?.remove(&row.id).unwrap_or_default();
+    Ok(Channel { row, providers, talk })
 }
 
 fn write_of(row: &ProviderRow) -> ProviderWrite {
