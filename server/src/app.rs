@@ -16,12 +16,12 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    bus::{Queue, SharedBus, local::LocalBus, rabbit::RabbitBus},
+    bus::{Queue, SharedBus, local::LocalBus, post::Reach, rabbit::RabbitBus},
     clock::{Clock, Measured},
     config::Config,
     grpc,
     http::{self, Web, health::Health, spool},
-    services::{Context, Settings, directory::Directory, plans::Plans, unsubscribe},
+    services::{Context, Settings, directory::Directory, events, plans::Plans, unsubscribe},
     storage::{
         self, Db,
         db::Planner,
@@ -31,8 +31,9 @@ use crate::{
     telemetry,
     wake::{NOTIFY_CHANNEL, Topic, Wake},
     workers::{
-        captures, conversations, correct_clock, dispatch::Dispatch, fallback, firings, housekeeping, mailing, merging,
-        planner, providers::Providers, receiving, relay::Relay, schedules, sequencer, sweep, writer,
+        captures, commands, conversations, correct_clock, dispatch::Dispatch, fallback, firings, hooks, housekeeping,
+        mailing, merging, planner, providers::Providers, publishing, receiving, relay::Relay, schedules, sequencer,
+        sweep, writer,
     },
 };
 
@@ -329,6 +330,11 @@ impl Process<'_> {
         self.spawn("mailing", stage, |stop| mailing::run(context.clone(), stop));
         self.spawn("sequencer", stage, |stop| sequencer::run(context.clone(), stop));
         self.spawn("housekeeping", stage, |stop| housekeeping::run(context.clone(), retention, stop));
+        let (broker, events) = (self.config.broker_url.as_ref(), &self.config.events);
+        let (publish, commands) = (broker.filter(|_| events.publish), broker.filter(|_| events.commands));
+        self.spawn("hooks", stage, |stop| hooks::run(context.clone(), self.config.webhooks, stop));
+        self.spawn("publishing", stage, |stop| publishing::run(context.clone(), publish.cloned(), stop));
+        self.spawn("commands", stage, |stop| commands::run(context.clone(), commands.cloned(), stop));
     }
 
     /// The workers of the role `trigger`, one line each.
@@ -421,6 +427,14 @@ async fn context(config: &Config, clock: Clock, http_addr: Option<SocketAddr>) -
         confirmations: config.confirmations.clone(),
         idle_close: i64::try_from(config.idle_close_hours).ok().and_then(chrono::TimeDelta::try_hours),
         unsubscribe_key: unsubscribe_key(config, &lists).await?,
+        events: events::Settings {
+            source: config.events.source.clone(),
+            outside_flows: config.events.outside_flows,
+            reach: Reach {
+                plain_http: config.webhooks.allow_http,
+                private_networks: config.webhooks.allow_private_networks,
+            },
+        },
     };
     Ok(Context {
         db: open(database.hot_connections, Planner::Hot)?,

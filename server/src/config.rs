@@ -4,6 +4,7 @@
 //! **To add a setting**: a documented key in `config.default.toml`, a field here, and the line in `read` that fills it; the
 //! test below fails while one of the three is missing.
 
+mod events;
 mod layers;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
@@ -14,6 +15,7 @@ use domain::{
     fallback::QuietRule,
     quiet_hours::Window,
 };
+pub use events::{Events, Webhooks};
 use layers::Layers;
 pub use layers::Problem;
 use secrecy::{ExposeSecret, SecretString};
@@ -50,6 +52,10 @@ pub struct Config {
     pub confirmations: Confirmations,
     /// After how many hours without a message a conversation is closed; 0: never.
     pub idle_close_hours: u64,
+    /// What leaves and enters beside the API.
+    pub events: Events,
+    /// How subscribers' webhooks are called.
+    pub webhooks: Webhooks,
     /// How long things are kept, in days.
     pub retention: Retention,
     /// Logs and metrics.
@@ -103,6 +109,8 @@ pub struct Retention {
     pub inbound_ref: u32,
     /// Events.
     pub event: u32,
+    /// Ids of commands.
+    pub command: u32,
     /// Receipts that belong to nothing.
     pub orphan: u32,
 }
@@ -179,6 +187,8 @@ fn read(layers: &mut Layers) -> Option<Config> {
     let quiet_hours = quiet_hours(layers);
     let (words, confirmations) = words(layers);
     let idle_close_hours = layers.number("conversations.idle_close_hours", 0..=8760);
+    let events = events::events(layers, broker_url.is_some());
+    let webhooks = events::webhooks(layers);
     let retention = retention(layers);
     let telemetry = telemetry(layers);
     let workers = Workers {
@@ -196,6 +206,8 @@ fn read(layers: &mut Layers) -> Option<Config> {
         words,
         confirmations,
         idle_close_hours,
+        events,
+        webhooks,
         retention,
         telemetry: telemetry?,
         workers,
@@ -378,6 +390,7 @@ fn retention(layers: &mut Layers) -> Retention {
         provider_ref: small(layers, "retention.provider_ref_days", 8..=365),
         inbound_ref: small(layers, "retention.inbound_ref_days", 8..=365),
         event: small(layers, "retention.event_days", 1..=3650),
+        command: small(layers, "retention.command_days", 1..=365),
         orphan: small(layers, "retention.orphan_days", 1..=3650),
     }
 }

@@ -11,11 +11,14 @@ use crate::{
     bus::rabbit,
     config::Config,
     http::spool,
-    services::directory::{Channel, Directory, Provider},
+    services::{
+        directory::{Channel, Directory, Provider},
+        events::publishing,
+    },
     storage::{
         Conn, Db,
         db::Planner,
-        housekeeping, receiving,
+        event_sinks, housekeeping, receiving,
         schema::{self, Schema},
     },
 };
@@ -24,6 +27,8 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(10);
 /// A clock that is further off than this is a problem, in seconds.
 const CLOCK_SECS: f64 = 2.0;
+/// Events that may wait for the exchange: some seconds of a busy deployment.
+const LAG: i64 = 100_000;
 
 /// One thing that was looked at.
 #[derive(Debug, Clone)]
@@ -186,6 +191,27 @@ async fn parked(conn: &mut Conn, report: &mut Report) -> crate::storage::Result<
         "could not be mapped to a person",
         "list them with `switchboard-cli triggers firings`, correct the rows, and replay them",
     );
+    report.none_of(
+        "webhooks",
+        found.failing_webhooks,
+        "fail, or were disabled because they did",
+        "list them with `switchboard-cli webhooks list`, mend the receiver, and enable them",
+    );
+    report.none_of(
+        "dead letters",
+        found.dead_letters,
+        "were not taken by a webhook",
+        "see `switchboard-cli webhooks dead-letters`, and tell them again with `switchboard-cli webhooks replay`",
+    );
+    let lag = event_sinks::lag(conn, publishing::SINK).await?.unwrap_or(0);
+    match lag <= LAG {
+        true => report.well("events"),
+        false => report.problem(
+            "events",
+            format!("{lag} wait for the exchange"),
+            "see whether events.publish is on, and the broker takes them",
+        ),
+    }
     Ok(())
 }
 

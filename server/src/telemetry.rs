@@ -28,6 +28,10 @@ const WAITING: &str = "switchboard_waiting";
 const CLOCK_OFFSET: &str = "switchboard_clock_offset_seconds";
 /// Rows that were removed because they were old.
 const REMOVED: &str = "switchboard_removed_rows_total";
+/// Events that a sink was not told yet.
+const EVENT_LAG: &str = "switchboard_event_lag";
+/// What came of calls of webhooks and of commands.
+const EVENTS_OUT: &str = "switchboard_events_out_total";
 /// The upper bounds of the histogram of calls, in seconds.
 const CALL_BUCKETS: [f64; 10] = [0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
@@ -73,6 +77,11 @@ fn describe() {
         "Rows that wait, at most 10000 are counted: chunks, receipts, inbound, parked, events, firings."
     );
     describe_gauge!(CLOCK_OFFSET, Unit::Seconds, "The database's clock minus this machine's.");
+    describe_gauge!(EVENT_LAG, "Events that a sink was not told yet: `exchange`, or the number of a webhook.");
+    describe_counter!(
+        EVENTS_OUT,
+        "What left for other systems and came from them, by way: published, posted, commands, dead."
+    );
     describe_counter!(REMOVED, "Rows that were removed because they were old, by kind.");
 }
 
@@ -105,4 +114,14 @@ pub fn clock_offset(seconds: f64) {
 /// Counts rows that were removed because they were old.
 pub fn removed(kind: &'static str, rows: u64) {
     counter!(REMOVED, "kind" => kind).increment(rows);
+}
+
+/// Says how many events a sink was not told yet: `exchange`, or the number of a webhook.
+pub fn event_lag(sink: String, events: i64) {
+    gauge!(EVENT_LAG, "sink" => sink).set(f64::from(i32::try_from(events).unwrap_or(i32::MAX)));
+}
+
+/// Counts what left for other systems, or came from them.
+pub fn events_out(way: &'static str, n: u64) {
+    counter!(EVENTS_OUT, "way" => way).increment(n);
 }

@@ -32,6 +32,10 @@ pub enum Topic {
     Events,
     /// Numbered events wait for their readers.
     Numbered,
+    /// Numbered events wait for the exchange.
+    Publish,
+    /// Numbered events wait for webhooks, or a webhook changed.
+    Hooks,
     /// A trigger, source or schedule changed.
     Triggers,
     /// Firings wait to become notifications.
@@ -42,7 +46,7 @@ pub enum Topic {
 
 impl Topic {
     /// Every topic.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Relay,
         Self::Fallback,
         Self::Receipts,
@@ -50,6 +54,8 @@ impl Topic {
         Self::Planner,
         Self::Events,
         Self::Numbered,
+        Self::Publish,
+        Self::Hooks,
         Self::Triggers,
         Self::Firings,
         Self::Conversations,
@@ -64,6 +70,8 @@ impl Topic {
             Self::Planner => "planner",
             Self::Events => "events",
             Self::Numbered => "numbered",
+            Self::Publish => "publish",
+            Self::Hooks => "hooks",
             Self::Triggers => "triggers",
             Self::Firings => "firings",
             Self::Conversations => "conversations",

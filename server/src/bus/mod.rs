@@ -1,10 +1,16 @@
-//! The dispatch bus: carries the numbers of chunks that go now from the relay to the workers, and nothing else.
+//! What leaves and enters the process beside the APIs: the dispatch bus, and the ways of events out ([`exchange`], [`post`]) and
+//! of commands in ([`commands`]).
+//!
+//! The dispatch bus carries the numbers of chunks that go now from the relay to the workers, and nothing else.
 //!
 //! RabbitMQ when a broker is configured ([`rabbit`]), else a queue inside the process ([`local`]); both obey the same rules.
 //! The bus is trusted with nothing: a lost message is repaired by its lease in Postgres, a message too many is a claim that
 //! finds nothing. This room never sees storage or channels.
 
+pub mod commands;
+pub mod exchange;
 pub mod local;
+pub mod post;
 pub mod rabbit;
 
 use std::sync::Arc;

@@ -32,7 +32,7 @@ pub const EXCHANGE: &str = "switchboard.dispatch";
 /// Where poisoned and endlessly returned messages go; routing key = queue name.
 pub const DEAD_EXCHANGE: &str = "switchboard.dead";
 /// A connection, a declaration, a confirm: each must be over within this.
-const STEP: Duration = Duration::from_secs(10);
+pub(super) const STEP: Duration = Duration::from_secs(10);
 /// A confirm that takes longer is treated as refused, and the connection as broken.
 const CONFIRM: Duration = Duration::from_secs(5);
 /// Messages that may wait in one queue before the broker refuses more.
@@ -216,7 +216,7 @@ fn arguments(name: &str) -> FieldTable {
     table
 }
 
-fn dead_arguments() -> FieldTable {
+pub(super) fn dead_arguments() -> FieldTable {
     let mut table = FieldTable::default();
     table.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
     table
@@ -276,12 +276,12 @@ async fn publish_one(channel: &Channel, name: &str, ticket: Ticket) -> lapin::Re
 
 /// Capped exponential pauses with jitter and no last try.
 #[derive(Debug, Default)]
-struct Backoff {
+pub(super) struct Backoff {
     tries: u32,
 }
 
 impl Backoff {
-    fn next(&mut self) -> Duration {
+    pub(super) fn next(&mut self) -> Duration {
         let base = 100u64.saturating_mul(1 << self.tries.min(6));
         self.tries += 1;
         Duration::from_millis(base / 2 + rand::random_range(0..=base / 2))

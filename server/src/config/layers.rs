@@ -196,6 +196,15 @@ impl Layers {
         })
     }
 
+    /// Yes or no.
+    pub fn flag(&mut self, key: &str) -> bool {
+        let flag = self.value(key).as_ref().and_then(Value::as_bool);
+        flag.unwrap_or_else(|| {
+            self.wrong(key, "must be true or false");
+            false
+        })
+    }
+
     /// An address and a port to listen on; none when it is empty.
     pub fn address(&mut self, key: &str) -> Option<SocketAddr> {
         let text = self.text(key);

@@ -145,6 +145,12 @@ impl Directory {
         build(connector, settings, &self.inner.secrets)
     }
 
+    /// Settings that name secrets, to be read where the secrets of connectors are.
+    #[must_use]
+    pub fn with_secrets(&self, values: serde_json::Map<String, serde_json::Value>) -> ProviderSettings {
+        ProviderSettings::new(values, Arc::clone(&self.inner.secrets))
+    }
+
     fn build(&self, rows: storage::directory::Directory, before: Option<&Snapshot>) -> Snapshot {
         let old: HashMap<i32, &Provider> =
             before.into_iter().flat_map(|b| &b.channels).flat_map(|c| &c.providers).map(|p| (p.row.id, p)).collect();

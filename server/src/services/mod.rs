@@ -21,6 +21,7 @@ pub mod etag;
 pub mod events;
 pub mod firings;
 pub mod history;
+pub mod hooks;
 pub mod inbound;
 pub mod mailing;
 pub mod messages;
@@ -84,4 +85,6 @@ pub struct Settings {
     pub idle_close: Option<chrono::TimeDelta>,
     /// The secret of the links that end a subscription.
     pub unsubscribe_key: unsubscribe::Key,
+    /// What is set about events.
+    pub events: events::Settings,
 }

@@ -78,6 +78,20 @@ pub struct EventRow {
     pub at: DateTime<Utc>,
 }
 
+impl EventRow {
+    /// Leaves of it only what has numbers above `after`, up to `upto`.
+    pub fn cut(&mut self, after: i64, upto: i64) {
+        let skipped = (after + 1 - self.number).clamp(0, i64::from(self.n));
+        let kept = (upto + 1 - self.number).clamp(0, i64::from(self.n)) - skipped;
+        let (skip, keep) = (usize::try_from(skipped).unwrap_or(0), usize::try_from(kept).unwrap_or(0));
+        if skip > 0 || keep < self.ids.len() {
+            self.ids = self.ids.iter().skip(skip).take(keep).copied().collect();
+        }
+        self.number += skipped;
+        self.n = i32::try_from(kept).unwrap_or(0);
+    }
+}
+
 /// Rows that hold numbers above `after`, in order.
 ///
 /// # Errors

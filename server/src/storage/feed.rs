@@ -16,6 +16,8 @@ pub struct Concern {
     pub contact: Option<i64>,
     /// The conversation.
     pub conversation: Option<Uuid>,
+    /// The message that a delivery carries.
+    pub message: Option<Uuid>,
 }
 
 /// Whom notifications concern.
@@ -35,7 +37,7 @@ pub async fn of_notifications(conn: &mut Conn, ids: &[Uuid]) -> Result<HashMap<U
 pub async fn of_deliveries(conn: &mut Conn, ids: &[Uuid]) -> Result<HashMap<Uuid, Concern>> {
     let rows = sqlx::query!(
         r#"select d.id as "id!", d.notification_id as "notification_id?", coalesce(n.contact_id, v.contact_id) as "contact_id?",
-                  v.id as "conversation_id?"
+                  m.conversation_id as "conversation_id?", d.message_id as "message_id?"
              from delivery d left join notification n on n.id = d.notification_id
              left join message m on m.delivery_id = d.id and m.outbound left join conversation v on v.id = m.conversation_id
             where d.id = any($1)"#,
@@ -43,8 +45,11 @@ pub async fn of_deliveries(conn: &mut Conn, ids: &[Uuid]) -> Result<HashMap<Uuid
     )
     .fetch_all(conn)
     .await?;
-    let concern = |notification, contact, conversation| Concern { notification, contact, conversation };
-    Ok(rows.into_iter().map(|r| (r.id, concern(r.notification_id, r.contact_id, r.conversation_id))).collect())
+    let concern =
+        |notification, contact, conversation, message| Concern { notification, contact, conversation, message };
+    let concerns =
+        rows.into_iter().map(|r| (r.id, concern(r.notification_id, r.contact_id, r.conversation_id, r.message_id)));
+    Ok(concerns.collect())
 }
 
 /// Whom messages concern.
@@ -60,9 +65,14 @@ pub async fn of_messages(conn: &mut Conn, ids: &[Uuid]) -> Result<HashMap<Uuid, 
     )
     .fetch_all(conn)
     .await?;
-    let concern = |notification, contact, conversation| Concern { notification, contact: Some(contact), conversation };
-    let of = |notification, contact, conversation| concern(notification, contact, Some(conversation));
-    Ok(rows.into_iter().map(|r| (r.id, of(r.notification_id, r.contact_id, r.conversation_id))).collect())
+    let concern = |notification, contact, conversation| Concern {
+        notification,
+        contact: Some(contact),
+        conversation: Some(conversation),
+        message: None,
+    };
+    let concerns = rows.into_iter().map(|r| (r.id, concern(r.notification_id, r.contact_id, r.conversation_id)));
+    Ok(concerns.collect())
 }
 
 /// Whom conversations concern.
@@ -71,7 +81,7 @@ pub async fn of_messages(conn: &mut Conn, ids: &[Uuid]) -> Result<HashMap<Uuid, 
 /// What storage says.
 pub async fn of_conversations(conn: &mut Conn, ids: &[Uuid]) -> Result<HashMap<Uuid, Concern>> {
     let rows = sqlx::query!("select id, contact_id from conversation where id = any($1)", ids).fetch_all(conn).await?;
-    let concern = |id, contact| Concern { notification: None, contact: Some(contact), conversation: Some(id) };
+    let concern = |id, contact| Concern { contact: Some(contact), conversation: Some(id), ..Concern::default() };
     Ok(rows.into_iter().map(|r| (r.id, concern(r.id, r.contact_id))).collect())
 }
 

@@ -21,6 +21,8 @@ pub enum Kind {
     InboundRef,
     /// Numbered events.
     Event,
+    /// Ids of commands.
+    Command,
     /// Receipts that belong to nothing of ours.
     Orphan,
     /// Bodies of webhooks that stand in no day's partition.
@@ -29,8 +31,15 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 6] =
-        [Self::Request, Self::ProviderRef, Self::InboundRef, Self::Event, Self::Orphan, Self::WebhookBody];
+    pub const ALL: [Self; 7] = [
+        Self::Request,
+        Self::ProviderRef,
+        Self::InboundRef,
+        Self::Event,
+        Self::Command,
+        Self::Orphan,
+        Self::WebhookBody,
+    ];
 
     /// The name in logs and metrics.
     #[must_use]
@@ -40,6 +49,7 @@ impl Kind {
             Self::ProviderRef => "provider_ref",
             Self::InboundRef => "inbound_ref",
             Self::Event => "event",
+            Self::Command => "command",
             Self::Orphan => "orphan",
             Self::WebhookBody => "webhook_body",
         }
@@ -88,6 +98,16 @@ pub async fn remove_old(conn: &mut Conn, kind: Kind, before: DateTime<Utc>) -> R
                     where number = any (array(select x.number
                             from (select number, at from event order by number limit $2) x
                            where x.at < $1 and x.number < (select max(number) from event)))"#,
+                before,
+                BATCH
+            )
+            .execute(conn)
+            .await?
+        }
+        Kind::Command => {
+            sqlx::query!(
+                r#"delete from command_seen
+                    where ctid = any (array(select ctid from command_seen where seen_at < $1 limit $2))"#,
                 before,
                 BATCH
             )
@@ -220,6 +240,10 @@ pub struct Troubles {
     pub failed_firings: i64,
     /// Rows that could not be mapped to a person.
     pub unmappable_firings: i64,
+    /// Webhooks of subscribers that fail, or were disabled because they did.
+    pub failing_webhooks: i64,
+    /// Batches of events that webhooks did not take.
+    pub dead_letters: i64,
 }
 
 /// Counts what a person should look at.
@@ -233,7 +257,10 @@ pub async fn troubles(conn: &mut Conn) -> Result<Troubles> {
                   (select count(*) from (select from inbound_inbox where parked_at is not null limit $1) x) as "parked_inbound!",
                   (select count(*) from (select from dispatch where tries > 1 limit $1) x) as "lost_chunks!",
                   (select count(*) from (select from firing where state = 'failed' limit $1) x) as "failed_firings!",
-                  (select count(*) from (select from firing where state = 'unmappable' limit $1) x) as "unmappable_firings!""#,
+                  (select count(*) from (select from firing where state = 'unmappable' limit $1) x) as "unmappable_firings!",
+                  (select count(*) from webhook where state = 'failing'
+                      or (state = 'disabled' and state_reason <> 'disabled by a person')) as "failing_webhooks!",
+                  (select count(*) from (select from webhook_dead_letter where replayed_at is null limit $1) x) as "dead_letters!""#,
         COUNTED
     )
     .fetch_one(conn)

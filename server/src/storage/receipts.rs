@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{Conn, Result};
 
 /// A receipt as it is stored.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewReceipt {
     /// The provider's id of the message.
     pub provider_message_id: String,

@@ -68,6 +68,7 @@ pub async fn once(context: &Context, retention: Retention, stop: &CancellationTo
             Kind::InboundRef => now - days(retention.inbound_ref),
             // Events are stamped in business time.
             Kind::Event => context.clock.now() - days(retention.event),
+            Kind::Command => now - days(retention.command),
             Kind::Orphan => now - days(retention.orphan),
             Kind::WebhookBody => now - days(retention.webhook_body),
         };

@@ -41,7 +41,10 @@ async fn lead(context: &Context, leadership: &mut Leadership, stop: &Cancellatio
         let numbered = events::sequence(&mut tx, BATCH).await?;
         tx.commit().await?;
         if numbered > 0 {
-            context.wake.signal(Topic::Numbered);
+            // A signal wakes one waiter, so each kind of reader has its own.
+            for topic in [Topic::Numbered, Topic::Publish, Topic::Hooks] {
+                context.wake.signal(topic);
+            }
         }
         if numbered < BATCH {
             tokio::select! { () = stop.cancelled() => {}, () = context.wake.wait(Topic::Events, SCAN) => {} }

@@ -12,22 +12,7 @@ const SCHEMA_VERSION: &str = "1.0";
 
 /// From where, and what.
 pub fn subscribe(request: v1::SubscribeRequest, faults: &mut Faults) -> (Start, Filter) {
-    if request.types.len() > MAX_TYPES {
-        faults.note("types", format!("has {} entries, at most {MAX_TYPES} are allowed", request.types.len()));
-    }
-    for (index, wanted) in request.types.iter().enumerate() {
-        if !is_type(wanted) {
-            faults.note(format!("types[{index}]"), "must be written like notification.reached or notification.*");
-        }
-    }
-    if request.subjects.len() > MAX_SUBJECTS {
-        faults.note("subjects", format!("has {} entries, at most {MAX_SUBJECTS} are allowed", request.subjects.len()));
-    }
-    for (index, subject) in request.subjects.iter().enumerate() {
-        if !subject.split_once('/').is_some_and(|(of, id)| !of.is_empty() && !id.is_empty()) {
-            faults.note(format!("subjects[{index}]"), "must be a resource name, such as notifications/{uuid}");
-        }
-    }
+    filter(&request.types, &request.subjects, |_| false, faults);
     let filter = Filter {
         campaign: faults.optional_name("campaign", "campaigns", &request.campaign),
         contact: notification::optional_contact("contact", &request.contact, faults),
@@ -36,6 +21,26 @@ pub fn subscribe(request: v1::SubscribeRequest, faults: &mut Faults) -> (Start, 
         notification: None,
     };
     (start(&request.start_cursor, request.from_oldest, faults), filter)
+}
+
+/// Types and subjects that are asked for; `is_known` are types of another form.
+pub fn filter(types: &[String], subjects: &[String], is_known: impl Fn(&str) -> bool, faults: &mut Faults) {
+    if types.len() > MAX_TYPES {
+        faults.note("types", format!("has {} entries, at most {MAX_TYPES} are allowed", types.len()));
+    }
+    for (index, wanted) in types.iter().enumerate() {
+        if !is_type(wanted) && !is_known(wanted) {
+            faults.note(format!("types[{index}]"), "must be written like notification.reached or notification.*");
+        }
+    }
+    if subjects.len() > MAX_SUBJECTS {
+        faults.note("subjects", format!("has {} entries, at most {MAX_SUBJECTS} are allowed", subjects.len()));
+    }
+    for (index, subject) in subjects.iter().enumerate() {
+        if !subject.split_once('/').is_some_and(|(of, id)| !of.is_empty() && !id.is_empty()) {
+            faults.note(format!("subjects[{index}]"), "must be a resource name, such as notifications/{uuid}");
+        }
+    }
 }
 
 /// From where: a cursor, the oldest event, or now.

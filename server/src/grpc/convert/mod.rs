@@ -23,6 +23,7 @@ pub mod sending;
 pub mod source;
 pub mod template;
 pub mod trigger;
+pub mod webhook;
 
 pub use faults::Faults;
 

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::{
-    services::{Context, Result},
+    services::{Context, Result, directory::Channel},
     storage::{
         Conn,
         events::EventRow,
@@ -33,6 +33,20 @@ pub struct Fact {
     pub at: DateTime<Utc>,
     /// The details.
     pub data: Map<String, Value>,
+    /// The medium of the channel, such as `WHATSAPP`, where it is about one.
+    pub medium: Option<String>,
+}
+
+impl Fact {
+    /// The conversation that it belongs to, as `conversations/{id}`.
+    #[must_use]
+    pub fn conversation(&self) -> Option<String> {
+        if self.subject.starts_with("conversations/") {
+            return Some(self.subject.clone());
+        }
+        let said = self.data.get("conversation").and_then(Value::as_str).map(str::to_owned);
+        said.or_else(|| self.concern.conversation.map(|id| format!("conversations/{id}")))
+    }
 }
 
 /// Unfolds rows into facts with numbers above `after`.
@@ -77,24 +91,32 @@ fn type_of(row: &EventRow) -> String {
     format!("{}.{verb}", row.kind)
 }
 
-/// Where resources of a kind with a UUID are found.
-fn collection(kind: &str) -> &str {
-    match kind {
-        "notification" => "notifications",
-        "delivery" => "deliveries",
-        "message" => "messages",
-        "conversation" => "conversations",
-        "channel_session" => "channelSessions",
-        "participant" => "participants",
-        other => other,
+/// Where resources of a kind with a UUID are found: its plural in camel case, so that a new kind needs no line here.
+fn collection(kind: &str) -> String {
+    let mut words = kind.split('_');
+    let mut name = words.next().unwrap_or_default().to_owned();
+    for word in words {
+        let mut letters = word.chars();
+        name.extend(letters.next().map(|first| first.to_ascii_uppercase()));
+        name.push_str(letters.as_str());
     }
+    match name.strip_suffix('y') {
+        Some(stem) if !stem.ends_with(['a', 'e', 'o', 'u']) => format!("{stem}ies"),
+        _ => format!("{name}s"),
+    }
+}
+
+/// The conversation that a row names in its details.
+fn conversation_in(row: &EventRow) -> Option<Uuid> {
+    row.data.as_ref()?.get("conversation")?.as_str()?.parse().ok()
 }
 
 /// What the rows of a page name by keys.
 struct Names {
     concerns: HashMap<Uuid, Concern>,
     campaigns: HashMap<i64, String>,
-    channels: HashMap<i32, String>,
+    /// Slug and medium.
+    channels: HashMap<i32, (String, String)>,
 }
 
 impl Names {
@@ -115,7 +137,9 @@ impl Names {
         if !messages.is_empty() {
             concerns.extend(feed::of_messages(conn, &messages).await?);
         }
-        let conversations = ids("conversation");
+        let mut conversations = ids("conversation");
+        // Kinds that have no query of their own say in which conversation they happened.
+        conversations.extend(rows.iter().filter(|row| row.kind != "message").filter_map(conversation_in));
         if !conversations.is_empty() {
             concerns.extend(feed::of_conversations(conn, &conversations).await?);
         }
@@ -127,17 +151,22 @@ impl Names {
             false => feed::campaigns(conn, &campaigns).await?,
         };
         let snapshot = context.directory.snapshot(&context.side).await?;
-        let channels = snapshot.channels.iter().map(|c| (c.row.id, c.row.slug.clone())).collect();
+        let channel = |c: &Channel| (c.row.id, (c.row.slug.clone(), c.channel_type().to_string()));
+        let channels = snapshot.channels.iter().map(channel).collect();
         Ok(Self { concerns, campaigns, channels })
     }
 
     fn fact(&self, row: &EventRow, number: i64, id: Option<Uuid>) -> Fact {
         let subject = match (id, &row.subject) {
+            // Who names a resource knows better where it is found.
+            (Some(_), Some(subject)) if row.n == 1 && !subject.is_empty() => subject.clone(),
             (Some(id), _) => format!("{}/{id}", collection(&row.kind)),
             (None, Some(subject)) => subject.clone(),
             (None, None) => String::new(),
         };
-        let mut concern = id.and_then(|id| self.concerns.get(&id)).copied().unwrap_or_default();
+        let known = id.and_then(|id| self.concerns.get(&id));
+        let known = known.or_else(|| self.concerns.get(&conversation_in(row)?));
+        let mut concern = known.copied().unwrap_or_default();
         if row.kind == "notification" {
             concern.notification = id;
         }
@@ -147,7 +176,8 @@ impl Names {
         let campaign = row.campaign_id.and_then(|id| self.campaigns.get(&id)).cloned();
         let campaign = campaign.or_else(|| subject.strip_prefix("campaigns/").map(str::to_owned));
         let data = self.data(row, &concern);
-        Fact { number, r#type: type_of(row), subject, campaign, concern, at: row.at, data }
+        let medium = row.channel_id.and_then(|id| self.channels.get(&id)).map(|(_, medium)| medium.clone());
+        Fact { number, r#type: type_of(row), subject, campaign, concern, at: row.at, data, medium }
     }
 
     /// Names and states only: never the words of a message, never an address.
@@ -168,7 +198,10 @@ impl Names {
         put("to", row.to_state.as_ref().map(|s| s.to_uppercase().into()));
         put("reason", row.reason.as_ref().map(|r| r.clone().into()));
         put("step", row.step.map(|s| json!(s)));
-        put("channel", row.channel_id.and_then(|id| self.channels.get(&id)).map(|c| format!("channels/{c}").into()));
+        put(
+            "channel",
+            row.channel_id.and_then(|id| self.channels.get(&id)).map(|(c, _)| format!("channels/{c}").into()),
+        );
         let of = concern.notification.filter(|_| row.kind != "notification");
         put("notification", of.map(|id| format!("notifications/{id}").into()));
         data
@@ -196,6 +229,21 @@ mod tests {
             data,
             at: DateTime::UNIX_EPOCH,
         }
+    }
+
+    #[test]
+    fn a_kind_that_is_new_has_a_plural_and_a_verb() {
+        for (kind, expected) in [
+            ("notification", "notifications"),
+            ("delivery", "deliveries"),
+            ("session", "sessions"),
+            ("participant", "participants"),
+            ("survey", "surveys"),
+        ] {
+            assert_eq!(collection(kind), expected);
+        }
+        assert_eq!(type_of(&row("session", "state_changed", "ended", None)), "session.ended");
+        assert_eq!(type_of(&row("participant", "joined", "", None)), "participant.joined");
     }
 
     #[test]

@@ -1,9 +1,16 @@
 //! Events: every fact in one order, to be followed from a cursor. One reader of a process (`reader`) reads what is new once
 //! for all its subscribers; whoever lags, or begins further back, reads what is stored (`subscription`). Nothing is held for
 //! a slow subscriber, since what it has not read yet stands in the table.
+//!
+//! The same events leave by the exchange ([`publishing`]) and by webhooks (`services::hooks`), in one envelope
+//! ([`envelope`]); what outside systems say comes in as [`commands`].
 
+pub mod commands;
+pub mod envelope;
 mod fact;
-mod reader;
+pub mod orders;
+pub mod publishing;
+pub(in crate::services) mod reader;
 mod subscription;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -15,6 +22,17 @@ pub use self::{
 };
 use super::{Context, Error, Result, Violation};
 use crate::storage::{self, feed};
+
+/// What the deployment has set about events.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// The source of our events: a URI reference that names the deployment.
+    pub source: String,
+    /// Whether an outside flow engine takes part: messages that nobody works on order a flow of it.
+    pub outside_flows: bool,
+    /// Where webhooks may lead.
+    pub reach: crate::bus::post::Reach,
+}
 
 /// What a cursor begins with, so that a text of another kind is not read as one.
 const MARK: &str = "events:";
@@ -35,7 +53,7 @@ pub fn position(field: &str, cursor: &str) -> std::result::Result<i64, Violation
     number.ok_or_else(|| not_ours(field))
 }
 
-fn not_ours(field: &str) -> Violation {
+pub(in crate::services) fn not_ours(field: &str) -> Violation {
     Violation::new(field, "is no cursor that this server gave").because("CURSOR_INVALID")
 }
 
@@ -62,7 +80,7 @@ pub async fn bounds(context: &Context) -> Result<Bounds> {
     Ok(Bounds { newest: last, oldest: first - 1, oldest_age_seconds: age })
 }
 
-fn gone(oldest: i64) -> Error {
+pub(in crate::services) fn gone(oldest: i64) -> Error {
     Error::CursorGone { oldest_cursor: cursor(oldest) }
 }
 

@@ -23,10 +23,10 @@ const AFTER_ERROR: Duration = Duration::from_secs(1);
 
 /// Facts that follow each other: those with numbers above `after`, up to `upto`.
 #[derive(Debug)]
-pub(super) struct Page {
-    pub(super) after: i64,
-    pub(super) upto: i64,
-    pub(super) facts: Vec<Arc<Fact>>,
+pub(in crate::services) struct Page {
+    pub(in crate::services) after: i64,
+    pub(in crate::services) upto: i64,
+    pub(in crate::services) facts: Vec<Arc<Fact>>,
 }
 
 /// What is new, for all subscribers of this process. Cheap to clone.
@@ -98,21 +98,30 @@ impl Feed {
 
     /// The next facts behind a position; none when there are none yet.
     pub(super) async fn page(&self, after: i64) -> Result<Option<Page>> {
-        let conn = &mut *self.context.lists.conn().await?;
-        let rows = storage::events::after(conn, after, ROWS).await?;
-        let (Some(first), Some(last)) = (rows.first(), rows.last()) else {
-            return if storage::events::bounds(conn).await?.1 > after + 1 { Err(self.gone().await?) } else { Ok(None) };
-        };
-        if first.number > after + 1 {
-            return Err(super::gone(first.number - 1));
-        }
-        let upto = last.number + i64::from(last.n) - 1;
-        let facts = fact::unfold(&self.context, conn, &rows, after).await?;
-        Ok(Some(Page { after, upto, facts }))
+        page(&self.context, after, ROWS, i64::MAX).await
     }
+}
 
-    async fn gone(&self) -> Result<Error> {
-        let (_, first) = storage::events::bounds(&mut *self.context.side.conn().await?).await?;
-        Ok(super::gone(first - 1))
+/// The next facts behind a position, of at most `rows` rows and `most` numbers; none when there are none yet. A row that
+/// stands for more is told in parts.
+///
+/// # Errors
+/// [`Error::CursorGone`] when the next one is no longer kept; what storage says.
+pub(in crate::services) async fn page(context: &Context, after: i64, rows: i64, most: i64) -> Result<Option<Page>> {
+    let conn = &mut *context.lists.conn().await?;
+    let mut rows = storage::events::after(conn, after, rows).await?;
+    let (Some(first), Some(last)) = (rows.first(), rows.last()) else {
+        let (_, first) = storage::events::bounds(conn).await?;
+        return if first > after + 1 { Err(super::gone(first - 1)) } else { Ok(None) };
+    };
+    if first.number > after + 1 {
+        return Err(super::gone(first.number - 1));
     }
+    let upto = (last.number + i64::from(last.n) - 1).min(after.saturating_add(most));
+    rows.retain(|row| row.number <= upto);
+    for row in &mut rows {
+        row.cut(after, upto);
+    }
+    let facts = fact::unfold(context, conn, &rows, after).await?;
+    Ok(Some(Page { after, upto, facts }))
 }

@@ -186,6 +186,7 @@ mod tests {
             concern: Concern { contact: Some(7), ..Concern::default() },
             at: DateTime::UNIX_EPOCH,
             data: serde_json::Map::new(),
+            medium: None,
         }
     }
 

@@ -75,6 +75,7 @@ impl World {
             confirmations: Confirmations::shipped(),
             idle_close: None,
             unsubscribe_key: server::services::unsubscribe::Key::new([7; 32]),
+            events: server::services::events::Settings { source: "/switchboard".into(), ..Default::default() },
         };
         Ok(Context {
             db: Db::open(url, 8, Planner::Hot)?,
