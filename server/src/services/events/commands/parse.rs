@@ -220,7 +220,7 @@ impl<'a> Reader<'a> {
             delivery_id: None,
             provider_opt: None,
             provider_time,
-            channel_data: serde_json::Map::default(),
+            channel_data: std::collections::BTreeMap::default(),
         };
         Some(Command::MessageReceived { channel: channel?, fact: Box::new(fact) })
     }
