@@ -13,6 +13,7 @@ pub mod campaigns;
 pub mod channels;
 pub mod consents;
 pub mod contacts;
+pub mod controllers;
 pub mod conversations;
 pub mod deciding;
 pub mod directory;

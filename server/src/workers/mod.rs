@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 pub mod captures;
 pub mod commands;
+pub mod controllers;
 pub mod conversations;
 pub mod correct_clock;
 pub mod dispatch;

@@ -8,6 +8,7 @@ pub mod channel;
 pub mod common;
 pub mod contact;
 pub mod content;
+pub mod controller;
 pub mod conversation;
 pub mod event;
 mod faults;
