@@ -195,6 +195,6 @@ impl Shown {
             }
             tokio::time::sleep(LOOK).await;
         }
-        Ok(v1::StreamIntentsResponse::default())
+        Ok(controller::silence(self.context.clock.now()))
     }
 }

@@ -7,6 +7,7 @@ pub mod campaigns;
 pub mod channels;
 pub mod consents;
 pub mod contacts;
+pub mod controllers;
 pub mod conversations;
 pub mod events;
 pub mod import;
@@ -40,6 +41,8 @@ mod tests {
             ("Connector", channels::CONNECTORS),
             ("Consent", consents::COLUMNS),
             ("Contact", contacts::COLUMNS),
+            ("Controller", controllers::COLUMNS),
+            ("ControllerRun", controllers::RUNS),
             ("Conversation", conversations::COLUMNS),
             ("Activity", conversations::ACTIVITIES),
             ("Message", messages::COLUMNS),

@@ -1,6 +1,6 @@
 //! Controllers, their rules and actions, and what they did.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use domain::{
     controller::{Action, ControllerVersion, Hours, Rule},
     conversation::Intent,
@@ -287,13 +287,21 @@ pub fn run(run: Run) -> v1::ControllerRun {
 /// An intent that waits, as the stream shows it.
 #[must_use]
 pub fn waiting(waiting: Waiting) -> v1::StreamIntentsResponse {
-    v1::StreamIntentsResponse {
+    let waiting = v1::WaitingIntent {
         intent_id: waiting.number.to_string(),
         intent: of_intent(waiting.intent).into(),
         conversation: format!("conversations/{}", waiting.conversation),
         scene: Some(common::of_object(&waiting.scene)),
         answer_until: Some(common::timestamp(waiting.answer_until)),
-    }
+    };
+    v1::StreamIntentsResponse { update: Some(v1::stream_intents_response::Update::Waiting(waiting)) }
+}
+
+/// Nothing waited.
+#[must_use]
+pub fn silence(now: DateTime<Utc>) -> v1::StreamIntentsResponse {
+    let checkpoint = v1::Checkpoint { cursor: String::new(), time: Some(common::timestamp(now)) };
+    v1::StreamIntentsResponse { update: Some(v1::stream_intents_response::Update::Checkpoint(checkpoint)) }
 }
 
 /// A decision: of which controller, about which intent, what is done.
