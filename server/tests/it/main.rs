@@ -8,6 +8,8 @@
 
 mod api;
 mod campaigns;
+mod controllers;
+mod conversations;
 mod killing;
 mod papers;
 mod plans;

@@ -37,7 +37,7 @@ impl Stage {
     /// Everything that happened gets its number, and controllers answer it; what they do too.
     async fn answered(&self) -> anyhow::Result<()> {
         for _ in 0..5 {
-            self.served.sequence().await?;
+            self.served.number().await?;
             while worker::pass(self.context()).await? {}
         }
         Ok(())
@@ -215,7 +215,7 @@ async fn what_cannot_be_done_is_recorded_and_the_rest_is_done() -> anyhow::Resul
 async fn a_controller_decides_only_for_its_channels_and_only_for_what_comes_after_it() -> anyhow::Result<()> {
     let stage = Stage::new().await?;
     stage.says(stage.sms, PHONE, "Before").await?;
-    stage.served.sequence().await?;
+    stage.served.number().await?;
     let only_sms = v1::Controller {
         channels: vec!["channels/sms-main".into()],
         ..with(vec![rule("a", &[v1::Intent::FirstMessage, v1::Intent::LaterMessage], "", vec![say("heard")])])
@@ -277,7 +277,7 @@ async fn what_was_decided_is_carried_out_once_by_whoever_comes_after_a_crash() -
     let rules = vec![rule("two", &[v1::Intent::FirstMessage], "", vec![say("one"), say("two")])];
     stage.controller("desk", with(rules)).await?;
     stage.says(stage.whatsapp, PHONE, "Hello").await?;
-    stage.served.sequence().await?;
+    stage.served.number().await?;
     server::services::controllers::running::fill(stage.context()).await?;
     // A process decided, did the first action, and died: its lease is over.
     sqlx::query(
@@ -306,7 +306,7 @@ async fn several_processes_answer_each_intent_once_and_in_order() -> anyhow::Res
         stage.says(stage.whatsapp, PHONE, &format!("{n}")).await?;
         stage.says(stage.whatsapp, "+919800000001", &format!("{n}")).await?;
     }
-    stage.served.sequence().await?;
+    stage.served.number().await?;
     let answerers = (0..4).map(|_| async { while worker::pass(stage.context()).await? {} anyhow::Ok(()) });
     futures::future::try_join_all(answerers).await?;
     tokio::time::timeout(Duration::from_secs(20), async {
