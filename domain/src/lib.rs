@@ -6,7 +6,7 @@
 //! Where to look: [`fallback`] (when a notification moves to its next step), [`delivery`] (what is known of one send),
 //! [`consent`] (who may be written to, and the words that change it), [`schedule`] (when a cron expression is due),
 //! [`template`] (content with variables), [`message`] (what is said), [`mapping`] (a row becomes a notification),
-//! [`conversation`] (who is present, and when it ends).
+//! [`conversation`] (who is present, and when it ends), [`controller`] (what a conversation does by itself).
 
 #[macro_use]
 mod codes;
@@ -20,6 +20,7 @@ pub mod caps;
 pub mod channel;
 pub mod circuit;
 pub mod consent;
+pub mod controller;
 pub mod conversation;
 pub mod delivery;
 pub mod fallback;

@@ -31,9 +31,9 @@ use crate::{
     telemetry,
     wake::{NOTIFY_CHANNEL, Topic, Wake},
     workers::{
-        captures, commands, conversations, correct_clock, dispatch::Dispatch, fallback, firings, hooks, housekeeping, mailing,
-        merging, planner, providers::Providers, publishing, receiving, relay::Relay, schedules, sequencer, sweep,
-        writer,
+        captures, commands, controllers, conversations, correct_clock, dispatch::Dispatch, fallback, firings, hooks,
+        housekeeping, mailing, merging, planner, providers::Providers, publishing, receiving, relay::Relay, schedules,
+        sequencer, sweep, writer,
     },
 };
 
@@ -329,6 +329,7 @@ impl Process<'_> {
         self.spawn("sweep", stage, |stop| sweep::run(context.clone(), stop));
         self.spawn("planner", stage, |stop| planner::Planner::new(context.clone()).run(stop));
         self.spawn("mailing", stage, |stop| mailing::run(context.clone(), stop));
+        self.spawn("controllers", stage, |stop| controllers::run(context.clone(), stop));
         self.spawn("sequencer", stage, |stop| sequencer::run(context.clone(), stop));
         self.spawn("housekeeping", stage, |stop| housekeeping::run(context.clone(), retention, stop));
         let (broker, events) = (self.config.broker_url.as_ref(), &self.config.events);

@@ -36,6 +36,8 @@ pub enum Topic {
     Publish,
     /// Numbered events wait for webhooks, or a webhook changed.
     Hooks,
+    /// Numbered events wait for controllers, or an intent was decided.
+    Controllers,
     /// A trigger, source or schedule changed.
     Triggers,
     /// Firings wait to become notifications.
@@ -46,7 +48,7 @@ pub enum Topic {
 
 impl Topic {
     /// Every topic.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Relay,
         Self::Fallback,
         Self::Receipts,
@@ -56,6 +58,7 @@ impl Topic {
         Self::Numbered,
         Self::Publish,
         Self::Hooks,
+        Self::Controllers,
         Self::Triggers,
         Self::Firings,
         Self::Conversations,
@@ -72,6 +75,7 @@ impl Topic {
             Self::Numbered => "numbered",
             Self::Publish => "publish",
             Self::Hooks => "hooks",
+            Self::Controllers => "controllers",
             Self::Triggers => "triggers",
             Self::Firings => "firings",
             Self::Conversations => "conversations",

@@ -13,7 +13,7 @@ use crate::health::Health;
 use crate::input::duration;
 use crate::nouns::{
     audiences::Audiences, call_lists::CallLists, campaigns::Campaigns, channels::Channels, compliance::Compliance,
-    contacts::Contacts, conversations::Conversations, events::Events, messages::Messages, notifications::Notifications,
+    contacts::Contacts, controllers::Controllers, conversations::Conversations, events::Events, messages::Messages, notifications::Notifications,
     policies::Policies, sources::Sources, templates::Templates, triggers::Triggers, webhooks::Webhooks,
 };
 use crate::out::Out;
@@ -108,6 +108,9 @@ enum Command {
     /// Watched tables and schedules: what wakes the system without a caller.
     #[command(subcommand)]
     Triggers(Triggers),
+    /// What conversations do by themselves, in versions.
+    #[command(subcommand)]
+    Controllers(Controllers),
     /// What was said with one contact, over all channels.
     #[command(subcommand)]
     Conversations(Conversations),
@@ -176,6 +179,7 @@ impl Command {
             Self::Audiences(it) => it.run(session).await,
             Self::Sources(it) => it.run(session).await,
             Self::Triggers(it) => it.run(session).await,
+            Self::Controllers(it) => it.run(session).await,
             Self::Conversations(it) => it.run(session).await,
             Self::Messages(it) => it.run(session).await,
             Self::Events(it) => it.run(session).await,

@@ -99,6 +99,18 @@ rpcs! {
         SetConsent(SetConsentRequest) -> v1::Consent;
         ListConsents(ListConsentsRequest) -> v1::ListConsentsResponse;
     }
+    ControllerService {
+        CreateController(CreateControllerRequest) -> v1::Controller;
+        GetController(GetControllerRequest) -> v1::Controller;
+        ListControllers(ListControllersRequest) -> v1::ListControllersResponse;
+        UpdateController(UpdateControllerRequest) -> v1::Controller;
+        DeleteController(DeleteControllerRequest) -> ();
+        ListControllerVersions(ListControllerVersionsRequest) -> v1::ListControllerVersionsResponse;
+        ValidateController(ValidateControllerRequest) -> v1::ValidateControllerResponse;
+        ListControllerRuns(ListControllerRunsRequest) -> v1::ListControllerRunsResponse;
+        StreamIntents(StreamIntentsRequest) -> v1::StreamIntentsResponse;
+        ExecuteActions(ExecuteActionsRequest) -> v1::ExecuteActionsResponse;
+    }
     ConversationService {
         GetConversation(GetConversationRequest) -> v1::Conversation;
         ListConversations(ListConversationsRequest) -> v1::ListConversationsResponse;

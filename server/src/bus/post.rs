@@ -189,6 +189,21 @@ pub struct Letter<'a> {
     pub body: Vec<u8>,
 }
 
+/// One call of a web address of the business.
+#[derive(Debug, Clone)]
+pub struct Call<'a> {
+    /// `GET`, `POST` or `PUT`.
+    pub method: &'a str,
+    /// Where to.
+    pub url: &'a str,
+    /// What is sent, as JSON; a GET sends nothing.
+    pub body: String,
+    /// The same for every repeat of the same call.
+    pub idempotency_key: &'a str,
+    /// How much of the answer is read, in bytes.
+    pub read_at_most: usize,
+}
+
 impl Poster {
     /// A poster whose calls take at most `timeout`, connecting included.
     #[must_use]
@@ -222,6 +237,34 @@ impl Poster {
             }),
             Err(error) => Err(Refused::because(of_error(&error))),
         }
+    }
+
+    /// Calls, and returns the beginning of the answer's body: any 2xx.
+    ///
+    /// # Errors
+    /// [`Refused`] for everything else: it may have been taken all the same.
+    pub async fn call(&self, call: Call<'_>) -> Result<String, Refused> {
+        let url = self.reach.check(call.url).map_err(|wrong| Refused::because(format!("its address {wrong}")))?;
+        let client = self.client(url.scheme()).map_err(Refused::because)?;
+        let request = match call.method {
+            "GET" => client.get(url),
+            "PUT" => client.put(url).header(header::CONTENT_TYPE, "application/json").body(call.body),
+            _ => client.post(url).header(header::CONTENT_TYPE, "application/json").body(call.body),
+        };
+        let answer = request.header("idempotency-key", call.idempotency_key).send().await;
+        let mut answer = answer.map_err(|error| Refused::because(of_error(&error)))?;
+        if !answer.status().is_success() {
+            return Err(Refused::because(of_status(answer.status())));
+        }
+        let mut read = Vec::new();
+        while read.len() < call.read_at_most {
+            match answer.chunk().await.map_err(|error| Refused::because(of_error(&error)))? {
+                Some(part) => read.extend_from_slice(&part),
+                None => break,
+            }
+        }
+        read.truncate(call.read_at_most);
+        Ok(String::from_utf8_lossy(&read).into_owned())
     }
 
     fn client(&self, scheme: &str) -> Result<Client, String> {

@@ -19,6 +19,7 @@ mod campaigns;
 mod channels;
 mod compliance;
 mod contacts;
+mod controllers;
 mod conversations;
 mod events;
 mod messages;
@@ -76,6 +77,7 @@ pub async fn serve(listener: TcpListener, context: Context, shutdown: Cancellati
     let events = events::Events { context: of(), feed: feed.clone(), shutdown: shutdown.clone() };
     let notifications = notifications::Notifications { context: of(), feed: feed.clone(), shutdown: shutdown.clone() };
     let conversations = conversations::Conversations { context: of(), feed: feed.clone(), shutdown: shutdown.clone() };
+    let controllers = controllers::Controllers { context: of(), shutdown: shutdown.clone() };
     let campaigns = campaigns::Campaigns { context: of(), shutdown: shutdown.clone() };
     let stopping = shutdown.clone();
     Server::builder()
@@ -95,6 +97,7 @@ pub async fn serve(listener: TcpListener, context: Context, shutdown: Cancellati
             compliance::Compliance { context: of() }
         ))
         .add_service(limited!(contact_service_server::ContactServiceServer, contacts::Contacts { context: of() }))
+        .add_service(limited!(controller_service_server::ControllerServiceServer, controllers))
         .add_service(limited!(conversation_service_server::ConversationServiceServer, conversations))
         .add_service(limited!(event_service_server::EventServiceServer, events))
         .add_service(limited!(message_service_server::MessageServiceServer, messages::Messages { context: of() }))

@@ -14,6 +14,7 @@ pub mod caps;
 pub mod channels;
 pub mod consents;
 pub mod contacts;
+pub mod controllers;
 pub mod conversations;
 pub mod deciding;
 pub mod directory;

@@ -16,6 +16,7 @@ pub mod channel_talk;
 pub mod channels;
 pub mod consents;
 pub mod contacts;
+pub mod controllers;
 pub mod conversation_state;
 pub mod conversation_timers;
 pub mod conversations;

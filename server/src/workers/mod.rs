@@ -6,6 +6,8 @@ use std::{future::Future, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 pub mod captures;
+pub mod commands;
+pub mod controllers;
 pub mod conversations;
 pub mod commands;
 pub mod correct_clock;

@@ -42,7 +42,7 @@ async fn lead(context: &Context, leadership: &mut Leadership, stop: &Cancellatio
         tx.commit().await?;
         if numbered > 0 {
             // A signal wakes one waiter, so each kind of reader has its own.
-            for topic in [Topic::Numbered, Topic::Publish, Topic::Hooks] {
+            for topic in [Topic::Numbered, Topic::Publish, Topic::Hooks, Topic::Controllers] {
                 context.wake.signal(topic);
             }
         }

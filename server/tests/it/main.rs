@@ -12,6 +12,8 @@ mod hearing;
 mod compliance;
 mod conversations;
 mod events;
+mod controllers;
+mod conversations;
 mod killing;
 mod papers;
 mod peers;

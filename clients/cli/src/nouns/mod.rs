@@ -9,6 +9,7 @@ pub mod chat;
 pub mod compliance;
 pub mod consents;
 pub mod contacts;
+pub mod controllers;
 pub mod conversations;
 pub mod events;
 pub mod import;
@@ -45,6 +46,8 @@ mod tests {
             ("Suppression", compliance::SUPPRESSIONS),
             ("Consent", consents::COLUMNS),
             ("Contact", contacts::COLUMNS),
+            ("Controller", controllers::COLUMNS),
+            ("ControllerRun", controllers::RUNS),
             ("Conversation", conversations::COLUMNS),
             ("Activity", conversations::ACTIVITIES),
             ("ChannelSession", conversations::SESSIONS),

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use proto::v1::{CheckSourceResponse, Problem, ValidatePolicyResponse, problem::Severity};
+use proto::v1::{CheckSourceResponse, Problem, ValidateControllerResponse, ValidatePolicyResponse, problem::Severity};
 
 use super::record::pair;
 use super::value::span;
@@ -36,6 +36,16 @@ pub fn verdict(out: &Out, good: bool, yes: &str, no: &str) -> String {
 pub fn policy(out: &mut Out, answer: &ValidatePolicyResponse) -> io::Result<()> {
     problems(out, &answer.problems)?;
     let verdict = verdict(out, answer.valid, "the policy is valid", "the policy is not valid");
+    out.line(&verdict)
+}
+
+/// What a check of a controller found.
+///
+/// # Errors
+/// What the system says.
+pub fn controller(out: &mut Out, answer: &ValidateControllerResponse) -> io::Result<()> {
+    problems(out, &answer.problems)?;
+    let verdict = verdict(out, answer.valid, "the controller is valid", "the controller is not valid");
     out.line(&verdict)
 }
 

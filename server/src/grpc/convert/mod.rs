@@ -9,6 +9,7 @@ pub mod common;
 pub mod compliance;
 pub mod contact;
 pub mod content;
+pub mod controller;
 pub mod conversation;
 pub mod event;
 mod faults;

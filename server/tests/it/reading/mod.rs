@@ -20,7 +20,7 @@ use crate::support::World;
 /// A world with a server in front of it, an SMS channel `sms-main` and a template `dam` with words for SMS in English.
 pub struct Served {
     pub world: World,
-    channel: Channel,
+    pub channel: Channel,
     pub stop: CancellationToken,
     _guard: DropGuard,
 }
