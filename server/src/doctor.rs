@@ -341,7 +341,9 @@ fn context(config: &Config) -> crate::services::Result<Context> {
         quiet_hours: config.quiet_hours.clone(),
         words: config.words.clone(),
         confirmations: config.confirmations.clone(),
+        idle_close: None,
         unsubscribe_key: unsubscribe::Key::new([0; unsubscribe::KEY_BYTES]),
+        events: crate::services::events::Settings::default(),
     };
     Ok(Context {
         db: open()?,

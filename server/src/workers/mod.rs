@@ -9,7 +9,6 @@ pub mod captures;
 pub mod commands;
 pub mod controllers;
 pub mod conversations;
-pub mod commands;
 pub mod correct_clock;
 pub mod dispatch;
 pub mod fallback;

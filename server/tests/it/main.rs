@@ -8,12 +8,11 @@
 
 mod api;
 mod campaigns;
-mod hearing;
 mod compliance;
-mod conversations;
-mod events;
 mod controllers;
 mod conversations;
+mod events;
+mod hearing;
 mod killing;
 mod papers;
 mod peers;

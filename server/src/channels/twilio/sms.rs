@@ -16,7 +16,7 @@ use serde::Deserialize;
 use super::{
     RETRY_CALLBACKS,
     account::{ACCOUNT_SID, AUTH_TOKEN, Account, BASE_URL, TIMEOUT, WEBHOOK_KEY},
-    signature, webhook,
+    errors, signature, webhook,
 };
 use crate::channels::{
     Answer, Connector, Outbound, Question, Refusal, Sent, Traits, WebhookError, WebhookFacts, WebhookRequest, echo,

@@ -32,7 +32,7 @@ const MAX_WORDS: usize = 1000;
 #[must_use]
 pub fn message(channel: Channel, public_url: &str) -> v1::Channel {
     let (row, talk) = (channel.row, channel.talk);
-    let provider = |p: ProviderRow| provider_message(p, row.channel_type, public_url);
+    let provider = |p: ProviderRow| provider_message(p, public_url);
     v1::Channel {
         name: name_of(&row.slug),
         display_name: row.display_name,
@@ -104,7 +104,6 @@ pub fn update(request: v1::UpdateChannelRequest, faults: &mut Faults) -> (String
     let (slug, etag) = (faults.name("channel.name", "channels", &channel.name), channel.etag.clone());
     (slug, faults.inside("channel", |faults| change(channel, &mask, faults)), etag)
 }
-
 
 fn writable(channel: &v1::Channel) -> [(&'static str, bool); 17] {
     [

@@ -55,16 +55,6 @@ pub async fn start_flow(work: &mut Work, conversation: Uuid, of: Map<String, Val
     order(work.conn(), &held, Obligation::Flow, &data, by).await
 }
 
-/// Orders a flow by its name, with what it is given. One runs in a conversation at a time; a second order is none.
-///
-/// # Errors
-/// What storage says.
-pub async fn start_flow(work: &mut Work, conversation: Uuid, of: Map<String, Value>) -> Result<bool> {
-    let now = work.now();
-    let data = json!({"conversation": conversation, "order": of});
-    Ok(outside::order(work.conn(), Uuid::now_v7(), conversation, "flow", &data, now - LOST_AFTER, now).await?)
-}
-
 /// Orders a ticket, with what the flow or agent says of it. One is open in a conversation at a time; a second order is none.
 ///
 /// # Errors

@@ -101,7 +101,8 @@ async fn greets_on_joining_and_asks_when_the_last_agent_left() -> anyhow::Result
 #[tokio::test]
 async fn a_change_decides_about_the_next_intent_and_older_versions_stay_readable() -> anyhow::Result<()> {
     let stage = Stage::new().await?;
-    let made = stage.controller("desk", with(vec![rule("a", &[v1::Intent::FirstMessage], "", vec![say("one")])])).await?;
+    let made =
+        stage.controller("desk", with(vec![rule("a", &[v1::Intent::FirstMessage], "", vec![say("one")])])).await?;
     let changed = v1::Controller {
         name: made.name.clone(),
         etag: made.etag.clone(),
@@ -125,10 +126,15 @@ async fn everything_that_is_wrong_with_a_controller_is_said_at_once_and_nothing_
     let stage = Stage::new().await?;
     let wrong = with(vec![
         rule("a", &[], "nobody.knows", vec![Action::RequestOperator("help".into())]),
-        rule("b", &[v1::Intent::LaterMessage], "", vec![
-            Action::SetActiveChannel(act::SetActiveChannel { channel: "channels/none".into() }),
-            Action::SetPriority(12),
-        ]),
+        rule(
+            "b",
+            &[v1::Intent::LaterMessage],
+            "",
+            vec![
+                Action::SetActiveChannel(act::SetActiveChannel { channel: "channels/none".into() }),
+                Action::SetPriority(12),
+            ],
+        ),
     ]);
     let request = v1::CreateControllerRequest {
         controller_id: "desk".into(),
@@ -141,13 +147,25 @@ async fn everything_that_is_wrong_with_a_controller_is_said_at_once_and_nothing_
     let answer = stage.controllers().validate_controller(request).await?.into_inner();
     assert!(!answer.valid);
     assert!(answer.problems.iter().any(|p| p.field.contains("rules[1].actions[1]")), "{:?}", answer.problems);
-    let fixed = with(vec![rule("a", &[v1::Intent::LaterMessage], "nobody.knows", vec![
-        Action::RequestOperator("help".into()),
-        Action::SetActiveChannel(act::SetActiveChannel { channel: "channels/none".into() }),
-    ])]);
+    let fixed = with(vec![rule(
+        "a",
+        &[v1::Intent::LaterMessage],
+        "nobody.knows",
+        vec![
+            Action::RequestOperator("help".into()),
+            Action::SetActiveChannel(act::SetActiveChannel { channel: "channels/none".into() }),
+        ],
+    )]);
     let request = v1::ValidateControllerRequest { controller: Some(fixed) };
-    let fields: Vec<String> =
-        stage.controllers().validate_controller(request).await?.into_inner().problems.into_iter().map(|p| p.field).collect();
+    let fields: Vec<String> = stage
+        .controllers()
+        .validate_controller(request)
+        .await?
+        .into_inner()
+        .problems
+        .into_iter()
+        .map(|p| p.field)
+        .collect();
     for field in ["rules[0].when", "rules[0].actions[0]", "rules[0].actions[1].channel"] {
         assert!(fields.iter().any(|f| f == field), "{field} is not among {fields:?}");
     }
@@ -162,10 +180,12 @@ async fn a_script_that_fails_or_loops_never_keeps_a_conversation_from_being_clos
     let loops = "{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}{{ message.text }}";
     let rules = vec![
         // Ends every session, which begins another by speaking, for ever.
-        rule("again", &[v1::Intent::SessionEnded, v1::Intent::SessionStarted], "", vec![
-            say("and"),
-            Action::EndSession(act::EndSession::default()),
-        ]),
+        rule(
+            "again",
+            &[v1::Intent::SessionEnded, v1::Intent::SessionStarted],
+            "",
+            vec![say("and"), Action::EndSession(act::EndSession::default())],
+        ),
         rule("number", &[v1::Intent::FirstMessage], "message.text|number > 1", vec![say("never")]),
     ];
     let mut made = with(rules);
@@ -194,12 +214,17 @@ async fn a_script_that_fails_or_loops_never_keeps_a_conversation_from_being_clos
 #[tokio::test]
 async fn what_cannot_be_done_is_recorded_and_the_rest_is_done() -> anyhow::Result<()> {
     let stage = Stage::new().await?;
-    let rules = vec![rule("all", &[v1::Intent::FirstMessage], "", vec![
-        Action::Hold(()),
-        Action::StartFlow(act::StartFlow { flow: "quiz".into(), ..Default::default() }),
-        Action::Close(()),
-        Action::SetPriority(7),
-    ])];
+    let rules = vec![rule(
+        "all",
+        &[v1::Intent::FirstMessage],
+        "",
+        vec![
+            Action::Hold(()),
+            Action::StartFlow(act::StartFlow { flow: "quiz".into(), ..Default::default() }),
+            Action::Close(()),
+            Action::SetPriority(7),
+        ],
+    )];
     stage.controller("desk", with(rules)).await?;
     stage.says(stage.whatsapp, PHONE, "Hello").await?;
     stage.answered().await?;
@@ -300,14 +325,18 @@ async fn what_was_decided_is_carried_out_once_by_whoever_comes_after_a_crash() -
 #[tokio::test]
 async fn several_processes_answer_each_intent_once_and_in_order() -> anyhow::Result<()> {
     let stage = Stage::new().await?;
-    let rules = vec![rule("echo", &[v1::Intent::FirstMessage, v1::Intent::LaterMessage], "", vec![say("{{ message.text }}!")])];
+    let rules =
+        vec![rule("echo", &[v1::Intent::FirstMessage, v1::Intent::LaterMessage], "", vec![say("{{ message.text }}!")])];
     stage.controller("desk", with(rules)).await?;
     for n in 0..10 {
         stage.says(stage.whatsapp, PHONE, &format!("{n}")).await?;
         stage.says(stage.whatsapp, "+919800000001", &format!("{n}")).await?;
     }
     stage.served.number().await?;
-    let answerers = (0..4).map(|_| async { while worker::pass(stage.context()).await? {} anyhow::Ok(()) });
+    let answerers = (0..4).map(|_| async {
+        while worker::pass(stage.context()).await? {}
+        anyhow::Ok(())
+    });
     futures::future::try_join_all(answerers).await?;
     tokio::time::timeout(Duration::from_secs(20), async {
         while stage.count("select count(*) from controller_inbox").await? > 0 {
