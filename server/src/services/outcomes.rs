@@ -108,6 +108,7 @@ pub async fn store(context: &Context, ended: &[Ended]) -> Result<Vec<Stored>> {
     }
     context.wake.signal(Topic::Events);
     effects.after_commit(context);
+    effects.suppress(context, now).await;
     Ok(results)
 }
 
@@ -280,7 +281,6 @@ impl Effects {
         let of_type = |(address, channel): &(i64, i32)| Some((*address, snapshot.channel(*channel)?.channel_type()));
         let opted_out: Vec<_> = self.opt_outs.iter().filter_map(of_type).collect();
         consents::providers_say_opted_out(conn, &opted_out, beside, now).await?;
-        suppressions::provider_refused(conn, &self.gone, now).await?;
         for channel in &self.parked {
             // A channel with another provider goes on over that one: only the breaker of the refusing provider opens.
             if snapshot.channel(*channel).is_some_and(|c| c.providers.len() <= 1) {
@@ -288,6 +288,21 @@ impl Effects {
             }
         }
         Ok(())
+    }
+
+    /// Suppresses addresses that do not exist, in a transaction of its own: who plans locks addresses before deliveries, and
+    /// outcomes have locked deliveries. What could not be written is learnt from the next refusal.
+    async fn suppress(&self, context: &Context, now: DateTime<Utc>) {
+        if self.gone.is_empty() {
+            return;
+        }
+        let written = match context.side.conn().await {
+            Ok(mut conn) => suppressions::provider_refused(&mut conn, &self.gone, now).await,
+            Err(error) => Err(error.into()),
+        };
+        if let Err(error) = written {
+            tracing::warn!(addresses = self.gone.len(), error = %error, "addresses that do not exist were not suppressed");
+        }
     }
 
     /// What is to be done when all is committed.

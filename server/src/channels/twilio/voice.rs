@@ -17,7 +17,7 @@ use serde::Deserialize;
 use super::{
     RETRY_CALLBACKS,
     account::{ACCOUNT_SID, AUTH_TOKEN, Account, BASE_URL, TIMEOUT, WEBHOOK_KEY},
-    signature,
+    errors, signature,
     twiml::{self, Manner},
     webhook,
 };
