@@ -4,6 +4,7 @@
 //! **To add a setting**: a documented key in `config.default.toml`, a field here, and the line in `read` that fills it; the
 //! test below fails while one of the three is missing.
 
+mod files;
 mod layers;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
@@ -14,6 +15,7 @@ use domain::{
     fallback::QuietRule,
     quiet_hours::Window,
 };
+pub use files::{Place, S3};
 use layers::Layers;
 pub use layers::Problem;
 use secrecy::{ExposeSecret, SecretString};
@@ -54,6 +56,10 @@ pub struct Config {
     pub telemetry: Telemetry,
     /// Leases and endings.
     pub workers: Workers,
+    /// Where files lie.
+    pub files: Place,
+    /// Which files of messages are copied there.
+    pub media: domain::message::media::Rules,
 }
 
 /// `[database]`
@@ -182,6 +188,8 @@ fn read(layers: &mut Layers) -> Option<Config> {
         lease: Duration::from_secs(layers.number("workers.lease_seconds", 15..=600)),
         drain: Duration::from_secs(layers.number("workers.drain_seconds", 1..=600)),
     };
+    let files = files::place(layers);
+    let media = files::media(layers);
     Some(Config {
         database: database?,
         broker_url,
@@ -195,6 +203,8 @@ fn read(layers: &mut Layers) -> Option<Config> {
         retention,
         telemetry: telemetry?,
         workers,
+        files: files?,
+        media,
     })
 }
 

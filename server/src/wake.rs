@@ -36,11 +36,15 @@ pub enum Topic {
     Triggers,
     /// Firings wait to become notifications.
     Firings,
+    /// Files of messages wait to be fetched.
+    Media,
+    /// Signs wait to be given to providers.
+    Courtesies,
 }
 
 impl Topic {
     /// Every topic.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Relay,
         Self::Fallback,
         Self::Receipts,
@@ -50,6 +54,8 @@ impl Topic {
         Self::Numbered,
         Self::Triggers,
         Self::Firings,
+        Self::Media,
+        Self::Courtesies,
     ];
 
     const fn name(self) -> &'static str {
@@ -63,6 +69,8 @@ impl Topic {
             Self::Numbered => "numbered",
             Self::Triggers => "triggers",
             Self::Firings => "firings",
+            Self::Media => "media",
+            Self::Courtesies => "courtesies",
         }
     }
 

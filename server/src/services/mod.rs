@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::{clock::Clock, storage::Db, wake::Wake};
+use crate::{blobs::Blobs, clock::Clock, storage::Db, wake::Wake};
 
 pub mod asking;
 pub mod audiences;
@@ -63,6 +63,10 @@ pub struct Context {
     pub directory: directory::Directory,
     /// The pinned plans, by id.
     pub plans: plans::Plans,
+    /// The files that are too big for the database.
+    pub blobs: Blobs,
+    /// Who types where, as far as this process knows.
+    pub typing: messages::typing::Typing,
 }
 
 /// The settings that use cases ask for; `config` fills them.
@@ -82,4 +86,6 @@ pub struct Settings {
     pub confirmations: domain::consent::Confirmations,
     /// The secret of the links that end a subscription.
     pub unsubscribe_key: unsubscribe::Key,
+    /// Which files of messages are copied.
+    pub media: domain::message::media::Rules,
 }

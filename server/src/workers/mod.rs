@@ -12,6 +12,7 @@ pub mod fallback;
 pub mod firings;
 pub mod housekeeping;
 pub mod mailing;
+pub mod media;
 pub mod merging;
 pub mod planner;
 pub mod providers;

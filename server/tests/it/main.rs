@@ -9,6 +9,7 @@
 mod api;
 mod campaigns;
 mod killing;
+mod messages;
 mod papers;
 mod plans;
 mod processes;

@@ -10,6 +10,7 @@ pub mod contacts;
 pub mod conversations;
 pub mod events;
 pub mod import;
+pub mod message_streams;
 pub mod messages;
 pub mod notifications;
 pub mod plan;
@@ -43,6 +44,8 @@ mod tests {
             ("Conversation", conversations::COLUMNS),
             ("Activity", conversations::ACTIVITIES),
             ("Message", messages::COLUMNS),
+            ("ReadMark", messages::MARKS),
+            ("Receipt", messages::RECEIPTS),
             ("Notification", notifications::COLUMNS),
             ("FallbackPolicy", policies::COLUMNS),
             ("Source", sources::COLUMNS),

@@ -19,7 +19,8 @@ use super::{
     errors, signature, webhook,
 };
 use crate::channels::{
-    Answer, Connector, Outbound, Question, Sent, Traits, WebhookError, WebhookFacts, WebhookRequest, echo,
+    Answer, Connector, FetchError, Fetched, Outbound, Question, Sent, Traits, WebhookError, WebhookFacts,
+    WebhookRequest, echo,
     registry::ConnectorKind,
     settings::{ProviderSettings, SettingProblem, SettingSpec},
 };
@@ -104,6 +105,10 @@ impl Connector for TwilioSms {
             "/inbound" | "" => webhook::inbound_message(&form),
             _ => Err(WebhookError::NotFound),
         }
+    }
+
+    async fn fetch_media(&self, reference: &str, max_bytes: usize) -> Result<Fetched, FetchError> {
+        self.account.fetch(reference, max_bytes).await
     }
 
     async fn check(&self) -> Result<(), String> {
