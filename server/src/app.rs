@@ -16,12 +16,15 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    blobs::{self, Blobs},
     bus::{Queue, SharedBus, local::LocalBus, post::Reach, rabbit::RabbitBus},
     clock::{Clock, Measured},
     config::Config,
     grpc,
     http::{self, Web, health::Health, spool},
-    services::{Context, Settings, directory::Directory, events, plans::Plans, unsubscribe},
+    services::{
+        Context, Settings, directory::Directory, events, messages::typing::Typing, plans::Plans, unsubscribe,
+    },
     storage::{
         self, Db,
         db::Planner,
@@ -32,7 +35,7 @@ use crate::{
     wake::{NOTIFY_CHANNEL, Topic, Wake},
     workers::{
         captures, commands, controllers, conversations, correct_clock, dispatch::Dispatch, fallback, firings, hooks,
-        housekeeping, mailing, merging, planner, providers::Providers, publishing, receiving, relay::Relay, schedules,
+        housekeeping, mailing, media, merging, planner, providers::Providers, publishing, receiving, relay::Relay, schedules,
         sequencer, sweep, writer,
     },
 };
@@ -106,6 +109,9 @@ pub enum StartError {
     /// The spool cannot be used.
     #[error(transparent)]
     Spool(#[from] spool::Error),
+    /// The files cannot be used.
+    #[error("files.place cannot be used")]
+    Files(#[from] blobs::Error),
 }
 
 /// A process that runs.
@@ -241,9 +247,9 @@ impl Process<'_> {
         let measured = self.clock.clone();
         self.spawn("correct_clock", stage, |stop| correct_clock::run(context.clone(), measured, stop));
         self.spawn("metrics", stage, fold_metrics);
-        let (url, wake) = (self.config.database.url.clone(), context.wake.clone());
+        let (url, hearer) = (self.config.database.url.clone(), context.clone());
         self.spawn("listen", stage, |stop| async move {
-            listen::listen(url.expose_secret(), NOTIFY_CHANNEL, stop, |payload| hear(&wake, payload)).await;
+            listen::listen(url.expose_secret(), NOTIFY_CHANNEL, stop, |payload| hear(&hearer, payload)).await;
         });
         // Alone, a process has nobody to tell.
         if self.config.broker_url.is_some() {
@@ -330,6 +336,8 @@ impl Process<'_> {
         self.spawn("planner", stage, |stop| planner::Planner::new(context.clone()).run(stop));
         self.spawn("mailing", stage, |stop| mailing::run(context.clone(), stop));
         self.spawn("controllers", stage, |stop| controllers::run(context.clone(), stop));
+        self.spawn("media", stage, |stop| media::run(context.clone(), stop));
+        self.spawn("courtesies", stage, |stop| media::courtesies(context.clone(), stop));
         self.spawn("sequencer", stage, |stop| sequencer::run(context.clone(), stop));
         self.spawn("housekeeping", stage, |stop| housekeeping::run(context.clone(), retention, stop));
         let (broker, events) = (self.config.broker_url.as_ref(), &self.config.events);
@@ -437,6 +445,7 @@ async fn context(config: &Config, clock: Clock, http_addr: Option<SocketAddr>) -
                 private_networks: config.webhooks.allow_private_networks,
             },
         },
+        media: config.media.clone(),
     };
     Ok(Context {
         db: open(database.hot_connections, Planner::Hot)?,
@@ -447,6 +456,8 @@ async fn context(config: &Config, clock: Clock, http_addr: Option<SocketAddr>) -
         settings: Arc::new(settings),
         directory: Directory::default(),
         plans: Plans::default(),
+        blobs: Blobs::open(&config.files)?,
+        typing: Typing::default(),
     })
 }
 
@@ -460,14 +471,13 @@ async fn unsubscribe_key(config: &Config, lists: &Db) -> Result<unsubscribe::Key
 }
 
 /// Another process says that there is work; nothing said: there may be any.
-fn hear(wake: &Wake, payload: Option<&str>) {
+fn hear(context: &Context, payload: Option<&str>) {
     match payload {
-        Some(name) => {
-            if let Some(topic) = Topic::from_name(name) {
-                wake.signal_here(topic);
-            }
-        }
-        None => Topic::ALL.into_iter().for_each(|topic| wake.signal_here(topic)),
+        Some(name) => match Topic::from_name(name) {
+            Some(topic) => context.wake.signal_here(topic),
+            None => context.typing.hear(name),
+        },
+        None => Topic::ALL.into_iter().for_each(|topic| context.wake.signal_here(topic)),
     }
 }
 

@@ -5,6 +5,7 @@
 //! test below fails while one of the three is missing.
 
 mod events;
+mod files;
 mod layers;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
@@ -16,6 +17,7 @@ use domain::{
     quiet_hours::Window,
 };
 pub use events::{Events, Webhooks};
+pub use files::{Place, S3};
 use layers::Layers;
 pub use layers::Problem;
 use secrecy::{ExposeSecret, SecretString};
@@ -62,6 +64,10 @@ pub struct Config {
     pub telemetry: Telemetry,
     /// Leases and endings.
     pub workers: Workers,
+    /// Where files lie.
+    pub files: Place,
+    /// Which files of messages are copied there.
+    pub media: domain::message::media::Rules,
 }
 
 /// `[database]`
@@ -198,6 +204,8 @@ fn read(layers: &mut Layers) -> Option<Config> {
         prefetch: u16::try_from(layers.number("workers.prefetch", 1..=1000)).unwrap_or(u16::MAX),
         drain: Duration::from_secs(layers.number("workers.drain_seconds", 1..=600)),
     };
+    let files = files::place(layers);
+    let media = files::media(layers);
     Some(Config {
         database: database?,
         broker_url,
@@ -214,6 +222,8 @@ fn read(layers: &mut Layers) -> Option<Config> {
         retention,
         telemetry: telemetry?,
         workers,
+        files: files?,
+        media,
     })
 }
 

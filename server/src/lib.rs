@@ -1,6 +1,7 @@
 //! The server as a library: the rooms behind the one binary. `app` wires them.
 
 pub mod app;
+pub mod blobs;
 pub mod bus;
 pub mod channels;
 pub mod clock;

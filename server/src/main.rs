@@ -215,7 +215,7 @@ fn not_started(error: StartError) -> Failure {
         StartError::NeedsBroker => Failure(USAGE, error.to_string()),
         StartError::Schema(_) => Failure(SCHEMA, error.to_string()),
         StartError::Database(cause) => database(&cause),
-        StartError::TooOld(_) | StartError::Listen { .. } | StartError::Spool(_) => {
+        StartError::TooOld(_) | StartError::Listen { .. } | StartError::Spool(_) | StartError::Files(_) => {
             let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
             Failure(UNAVAILABLE, format!("{error}{cause}"))
         }

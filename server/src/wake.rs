@@ -44,11 +44,15 @@ pub enum Topic {
     Firings,
     /// Something is due of a conversation.
     Conversations,
+    /// Files of messages wait to be fetched.
+    Media,
+    /// Signs wait to be given to providers.
+    Courtesies,
 }
 
 impl Topic {
     /// Every topic.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::Relay,
         Self::Fallback,
         Self::Receipts,
@@ -62,6 +66,8 @@ impl Topic {
         Self::Triggers,
         Self::Firings,
         Self::Conversations,
+        Self::Media,
+        Self::Courtesies,
     ];
 
     const fn name(self) -> &'static str {
@@ -79,6 +85,8 @@ impl Topic {
             Self::Triggers => "triggers",
             Self::Firings => "firings",
             Self::Conversations => "conversations",
+            Self::Media => "media",
+            Self::Courtesies => "courtesies",
         }
     }
 

@@ -152,6 +152,17 @@ rpcs! {
         GetMessage(GetMessageRequest) -> v1::Message;
         ListMessages(ListMessagesRequest) -> v1::ListMessagesResponse;
         SendMessage(SendMessageRequest) -> v1::Message;
+        SearchMessages(SearchMessagesRequest) -> v1::SearchMessagesResponse;
+        RedactMessage(RedactMessageRequest) -> v1::Message;
+        CreateNote(CreateNoteRequest) -> v1::Message;
+        MarkRead(MarkReadRequest) -> v1::ReadMark;
+        ListReadMarks(ListReadMarksRequest) -> v1::ListReadMarksResponse;
+        SetTyping(SetTypingRequest) -> v1::SetTypingResponse;
+        WatchTyping(WatchTypingRequest) -> v1::WatchTypingResponse;
+        ListReceipts(ListReceiptsRequest) -> v1::ListReceiptsResponse;
+        GetMedia(GetMediaRequest) -> v1::GetMediaResponse;
+        ExportMessages(ExportMessagesRequest) -> v1::ExportMessagesResponse;
+        ImportMessages(ImportMessagesRequest) -> v1::ImportMessagesResponse;
     }
     NotificationService {
         SendNotification(SendNotificationRequest) -> v1::Notification;

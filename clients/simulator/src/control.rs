@@ -45,6 +45,8 @@ pub(crate) fn routes() -> axum::Router<Arc<Core>> {
         .route("/control/webhooks", get(webhooks))
         .route("/control/stats", get(stats))
         .route("/control/inbound", post(send_inbound))
+        .route("/control/files", post(put_file))
+        .route("/control/signs", get(signs))
         .route("/control/clock", get(clock))
         .route("/control/clock/advance", post(advance))
         .route("/control/verify", post(verify))
@@ -143,6 +145,17 @@ async fn send_inbound(State(core): Shared, body: Bytes) -> Result<(StatusCode, J
     let message: Inbound = read(&body)?;
     let id = inbound::send(&core, &message).map_err(bad)?;
     Ok((StatusCode::ACCEPTED, Json(json!({ "id": id }))))
+}
+
+/// Puts the body on the shelf, under its content type.
+async fn put_file(State(core): Shared, headers: http::HeaderMap, body: Bytes) -> (StatusCode, Json<Value>) {
+    let mime_type = headers.get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let id = core.files.put(mime_type.unwrap_or("application/octet-stream"), body);
+    (StatusCode::CREATED, Json(json!({ "id": id })))
+}
+
+async fn signs(State(core): Shared) -> Json<Value> {
+    Json(json!({ "signs": core.files.signs() }))
 }
 
 async fn clock(State(core): Shared) -> Json<Value> {

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::SimClock;
 use crate::config::Config;
+use crate::files::Files;
 use crate::ledger::{Ledger, Stats};
 use crate::phones::Phones;
 use crate::stage::Stage;
@@ -20,6 +21,7 @@ pub(crate) struct Core {
     pub stage: Stage,
     pub ledger: Ledger,
     pub phones: Phones,
+    pub files: Files,
     pub client: reqwest::Client,
     /// One permit for each webhook that may wait for its answer.
     pub webhook_permits: Semaphore,
@@ -38,6 +40,7 @@ impl Core {
             stage: Stage::new(),
             ledger: Ledger::new(config.records.limit()),
             phones: Phones::new(config.roster.clone()),
+            files: Files::default(),
             client: client(config.webhook_concurrency)?,
             webhook_permits: Semaphore::new(config.webhook_concurrency.max(1)),
             ended: CancellationToken::new(),

@@ -33,6 +33,12 @@ pub struct Inbound {
     /// Any other content in Meta's own shape, such as `{"type": "image", "image": {"id": "1", "mime_type": "image/jpeg"}}` (WhatsApp only).
     #[serde(default)]
     pub content: Option<Value>,
+    /// Pictures that come with it (SMS only): ids of files on the shelf.
+    #[serde(default)]
+    pub media: Vec<String>,
+    /// Where the picture's links lead (SMS with pictures only): the address of this simulator as the business reaches it.
+    #[serde(default)]
+    pub base_url: Option<String>,
 }
 
 /// A touched reply button.
@@ -71,7 +77,31 @@ impl Inbound {
     }
 
     fn text(channel: Provider, from: &str, to: Option<String>, text: &str) -> Self {
-        Self { channel, from: from.into(), to, text: Some(text.into()), button: None, context: None, content: None }
+        Self {
+            channel,
+            from: from.into(),
+            to,
+            text: Some(text.into()),
+            button: None,
+            context: None,
+            content: None,
+            media: Vec::new(),
+            base_url: None,
+        }
+    }
+
+    fn pictures(&self, core: &Core) -> Result<Vec<twilio::Picture>, InboundError> {
+        let base_url = self.base_url.clone();
+        if !self.media.is_empty() && base_url.is_none() {
+            return Err(InboundError::Content("base_url: pictures need the address of this simulator"));
+        }
+        let picture = |id: &String| {
+            let file =
+                core.files.get(id).ok_or(InboundError::Content("media: names a file that is not on the shelf"))?;
+            let base_url = base_url.clone().unwrap_or_default();
+            Ok(twilio::Picture { id: id.clone(), mime_type: file.mime_type, base_url })
+        };
+        self.media.iter().map(picture).collect()
     }
 
     fn whatsapp_content(&self, core: &Core) -> Result<Value, InboundError> {
@@ -113,7 +143,8 @@ pub(crate) fn send(core: &Core, message: &Inbound) -> Result<String, InboundErro
                 return Err(InboundError::Content("an SMS has only `text`"));
             }
             let text = message.text.as_deref().ok_or(InboundError::Content("text: an SMS needs a text"))?;
-            twilio::inbound(core, &message.from, to, text).ok_or(InboundError::NoWebhook("SMS", "--sms-webhook"))?
+            twilio::inbound(core, &message.from, to, text, &message.pictures(core)?)
+                .ok_or(InboundError::NoWebhook("SMS", "--sms-webhook"))?
         }
         Provider::Voice => return Err(InboundError::Content("channel: only whatsapp and sms have messages")),
     };

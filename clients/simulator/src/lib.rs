@@ -12,6 +12,7 @@ mod clock;
 mod config;
 mod control;
 mod core;
+mod files;
 mod inbound;
 mod ledger;
 mod line;

@@ -121,6 +121,22 @@ impl Simulator {
         inbound::send(&self.core, &message)
     }
 
+    /// Puts a file on the shelf from which people send; returns its id, for [`Inbound`] messages: `media` of an SMS, `image.id` and
+    /// the like of a WhatsApp message.
+    pub fn file(&self, mime_type: &str, bytes: impl Into<bytes::Bytes>) -> String {
+        self.core.files.put(mime_type, bytes.into())
+    }
+
+    /// Makes the next requests for files fail with 503.
+    pub fn fail_files(&self, times: u32) {
+        self.core.files.fail_next(times);
+    }
+
+    /// What the business let its WhatsApp contacts see without a message: bodies of `read` and typing requests, oldest first.
+    pub fn signs(&self) -> Vec<serde_json::Value> {
+        self.core.files.signs()
+    }
+
     /// Moves time forward: everything that becomes due on the way is played in order, each at its own moment, webhooks answered.
     pub async fn advance(&self, by: Duration) {
         stage::advance(self.core.clone(), by).await;

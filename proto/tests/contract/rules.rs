@@ -14,6 +14,8 @@ const IDENTIFIER: i32 = 8;
 const READS: &[&str] = &[
     "Get",
     "List",
+    "Search",
+    "Export",
     "Count",
     "Watch",
     "Subscribe",

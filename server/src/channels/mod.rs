@@ -76,6 +76,27 @@ pub trait Connector: Send + Sync + fmt::Debug {
         false
     }
 
+    /// Fetches a file that a person sent, by the reference in its [`Content::Media`]. Links of providers are short-lived, so
+    /// this is called soon after the message is stored, and again after failures.
+    ///
+    /// # Errors
+    /// [`FetchError`] says whether trying again can help.
+    async fn fetch_media(&self, reference: &str, max_bytes: usize) -> Result<Fetched, FetchError> {
+        let _ = (reference, max_bytes);
+        Err(FetchError::Never("this provider hands out no files".to_owned()))
+    }
+
+    /// Whether the provider takes a [`Courtesy`].
+    fn takes_courtesies(&self) -> bool {
+        false
+    }
+
+    /// Gives a courtesy, once. Only called when [`Connector::takes_courtesies`] says so.
+    async fn give_courtesy(&self, courtesy: &Courtesy) -> Sent {
+        let _ = courtesy;
+        Sent::NotSent { detail: "this provider takes no such sign".to_owned() }
+    }
+
     /// A cheap call that proves address and credentials. An error says what is wrong and what to do.
     async fn check(&self) -> Result<(), String>;
 }
@@ -93,6 +114,40 @@ pub struct Traits {
     pub in_flight: u32,
     /// The highest evidence that this provider can ever prove.
     pub proves: Evidence,
+}
+
+/// A file that was fetched.
+#[derive(Debug, Clone)]
+pub struct Fetched {
+    /// The MIME type, as the provider says it now; empty when it does not.
+    pub mime_type: String,
+    /// The whole file.
+    pub bytes: bytes::Bytes,
+}
+
+/// Why a file was not fetched.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FetchError {
+    /// Trying again may help: the provider is away, throttles, or refuses the credentials that an operator may mend.
+    #[error("{0}")]
+    Later(String),
+    /// It will never be had: the provider no longer has it.
+    #[error("{0}")]
+    Lost(String),
+    /// It is not to be had: too big, or not a reference of this provider.
+    #[error("{0}")]
+    Never(String),
+}
+
+/// A sign that changes nothing of ours: the contact sees that a message was read, or that somebody types.
+#[derive(Debug, Clone)]
+pub struct Courtesy {
+    /// Our own address on the channel.
+    pub from: String,
+    /// The provider's id of the contact's message.
+    pub provider_message_id: String,
+    /// Whether somebody types now; the message counts as read in either case.
+    pub typing: bool,
 }
 
 /// One message on its way out.

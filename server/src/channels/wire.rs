@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use domain::delivery::FailureClass;
 use reqwest::{Client, RequestBuilder, StatusCode, Url, header, redirect};
 
-use super::{Refusal, Sent, settings::is_loopback};
+use super::{FetchError, Refusal, Sent, settings::is_loopback};
 
 /// The largest answer that is read, in bytes; what is longer is cut, and then settled by its status alone.
 pub const MAX_ANSWER: usize = 512 * 1024;
@@ -114,6 +114,63 @@ pub async fn call(request: RequestBuilder) -> Result<Reply, CallError> {
         }
     }
     Ok(Reply { status, retry_after, body })
+}
+
+/// How long fetching one file may take.
+const DOWNLOAD_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A file as it came, or the address where it really lies.
+#[derive(Debug)]
+pub enum Download {
+    /// The whole file.
+    Whole {
+        /// The content type; empty when none was said.
+        mime_type: String,
+        /// The bytes.
+        bytes: bytes::Bytes,
+    },
+    /// It lies elsewhere; credentials must not be sent there.
+    Elsewhere(Url),
+}
+
+/// Fetches a file of at most `max_bytes`. Redirects are told, not followed.
+///
+/// # Errors
+/// [`FetchError::Never`] for a file that is bigger, [`FetchError::Lost`] when it is gone, else [`FetchError::Later`].
+pub async fn download(request: RequestBuilder, max_bytes: usize) -> Result<Download, FetchError> {
+    let request = request.timeout(DOWNLOAD_TIMEOUT);
+    let mut response = request.send().await.map_err(|error| FetchError::Later(words(&error)))?;
+    let status = response.status();
+    if status.is_redirection() {
+        let location = response.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
+        let target = location.and_then(|text| response.url().join(text).ok());
+        return target.map(Download::Elsewhere).ok_or_else(|| FetchError::Later("a redirect to nowhere".to_owned()));
+    }
+    if !status.is_success() {
+        let says = format!("HTTP {}", status.as_u16());
+        return Err(match status.as_u16() {
+            404 | 410 => FetchError::Lost(says),
+            _ => FetchError::Later(says),
+        });
+    }
+    let too_big = || FetchError::Never(format!("the file is bigger than {max_bytes} bytes"));
+    let mime_type = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let mime_type = mime_type.unwrap_or_default().to_owned();
+    let announced = response.content_length().and_then(|length| usize::try_from(length).ok());
+    if announced.is_some_and(|length| length > max_bytes) {
+        return Err(too_big());
+    }
+    let mut bytes = bytes::BytesMut::with_capacity(announced.unwrap_or_default());
+    while let Some(chunk) = response.chunk().await.map_err(|error| FetchError::Later(words(&error)))? {
+        if bytes.len() + chunk.len() > max_bytes {
+            return Err(too_big());
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    if announced.is_some_and(|length| length != bytes.len()) {
+        return Err(FetchError::Later("the file ended before its end".to_owned()));
+    }
+    Ok(Download::Whole { mime_type, bytes: bytes.freeze() })
 }
 
 /// What an answer means when its body says nothing that the connector knows. A bare 5xx is not known: a gateway gives
@@ -225,6 +282,32 @@ mod tests {
                 .await;
         let reply = get(&peer.base_url, Duration::from_secs(2)).await.unwrap();
         assert!(matches!(by_status(&reply), Sent::Refused(Refusal { class: FailureClass::ParkChannel, .. })));
+        assert_eq!(peer.requests().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_file_is_fetched_whole_and_one_that_is_too_big_is_refused() {
+        let get = |peer: &Peer| client(&peer.base_url, Duration::from_secs(2)).unwrap().get(&peer.base_url);
+        let peer = Peer::playing([Play::Answer(200, "image/png", "12345".to_owned())]).await;
+        let whole = download(get(&peer), 5).await;
+        assert!(
+            matches!(whole, Ok(Download::Whole { mime_type, bytes }) if mime_type == "image/png" && &bytes[..] == b"12345")
+        );
+        let peer = Peer::playing([Play::Answer(200, "image/png", "123456".to_owned())]).await;
+        assert!(matches!(download(get(&peer), 5).await, Err(FetchError::Never(_))));
+        let peer = Peer::playing([Play::Answer(404, "text/plain", String::new())]).await;
+        assert!(matches!(download(get(&peer), 5).await, Err(FetchError::Lost(_))));
+        let cut = b"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\nContent-Length: 9\r\n\r\n123".to_vec();
+        let peer = Peer::playing([Play::Raw(cut)]).await;
+        assert!(matches!(download(get(&peer), 50).await, Err(FetchError::Later(_))));
+    }
+
+    #[tokio::test]
+    async fn a_file_that_lies_elsewhere_is_not_followed_with_credentials() {
+        let moved = b"HTTP/1.1 307 Go\r\nLocation: /other\r\nContent-Length: 0\r\n\r\n".to_vec();
+        let peer = Peer::playing([Play::Raw(moved)]).await;
+        let request = client(&peer.base_url, Duration::from_secs(2)).unwrap().get(&peer.base_url);
+        assert!(matches!(download(request, 5).await, Ok(Download::Elsewhere(url)) if url.path() == "/other"));
         assert_eq!(peer.requests().len(), 1);
     }
 

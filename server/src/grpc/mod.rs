@@ -79,6 +79,7 @@ pub async fn serve(listener: TcpListener, context: Context, shutdown: Cancellati
     let conversations = conversations::Conversations { context: of(), feed: feed.clone(), shutdown: shutdown.clone() };
     let controllers = controllers::Controllers { context: of(), shutdown: shutdown.clone() };
     let campaigns = campaigns::Campaigns { context: of(), shutdown: shutdown.clone() };
+    let messages = messages::Messages { context: of(), shutdown: shutdown.clone() };
     let stopping = shutdown.clone();
     Server::builder()
         .tcp_nodelay(true)
@@ -100,7 +101,7 @@ pub async fn serve(listener: TcpListener, context: Context, shutdown: Cancellati
         .add_service(limited!(controller_service_server::ControllerServiceServer, controllers))
         .add_service(limited!(conversation_service_server::ConversationServiceServer, conversations))
         .add_service(limited!(event_service_server::EventServiceServer, events))
-        .add_service(limited!(message_service_server::MessageServiceServer, messages::Messages { context: of() }))
+        .add_service(limited!(message_service_server::MessageServiceServer, messages))
         .add_service(limited!(notification_service_server::NotificationServiceServer, notifications))
         .add_service(limited!(policy_service_server::PolicyServiceServer, policies::Policies { context: of() }))
         .add_service(limited!(template_service_server::TemplateServiceServer, templates::Templates { context: of() }))

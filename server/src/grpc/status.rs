@@ -56,6 +56,11 @@ impl From<Error> for Status {
                 because(Code::FailedPrecondition, "SECRET_MISSING", &message, [("setting", setting)])
             }
             Error::Storage(error) => of_storage(&error),
+            Error::Files(error) => {
+                let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+                tracing::warn!(error = %format!("{error}{cause}"), "a request found the file store away");
+                retryable(Code::Unavailable, "FILE_STORE_UNAVAILABLE", &words, AFTER_OUTAGE)
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What can go wrong in a use case, by what the caller can do about it. `grpc::status` maps it, exhaustively, to gRPC.
 
-use crate::storage;
+use crate::{blobs, storage};
 
 /// The result of every use case.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -135,6 +135,9 @@ pub enum Error {
     /// Storage failed.
     #[error(transparent)]
     Storage(#[from] storage::Error),
+    /// The file store failed.
+    #[error(transparent)]
+    Files(#[from] blobs::Error),
 }
 
 impl Error {

@@ -27,7 +27,10 @@ use super::{
         sessions::{self, Place},
         who::{self, Says},
     },
-    events, notifications, outgoing,
+    directory::Channel,
+    events,
+    messages::{media, snapshot},
+    notifications, outgoing,
 };
 use crate::{
     channels::{InboundFact, ProviderOpt},
@@ -93,6 +96,7 @@ async fn taken(context: &Context, only: Option<i64>) -> Result<Taken> {
     }
     context.wake.signal(Topic::Inbound);
     context.wake.signal(Topic::Conversations);
+    context.wake.signal(Topic::Media);
     notifications::wake(context);
     Ok(Taken::Done)
 }
@@ -102,6 +106,8 @@ struct Taking<'a> {
     context: &'a Context,
     fact: InboundFact,
     channel_id: i32,
+    channel: Channel,
+    provider_id: i32,
     channel_type: ChannelType,
     channel_address: String,
     address_id: i64,
@@ -128,6 +134,8 @@ async fn one(context: &Context, conn: &mut Conn, waiting: &Waiting) -> Result<Op
     let taking = Taking {
         context,
         channel_id: waiting.channel_id,
+        channel: channel.clone(),
+        provider_id: waiting.provider_id,
         channel_type: channel.channel_type(),
         channel_address: channel.row.service_identifier.clone(),
         address_id,
@@ -235,6 +243,12 @@ impl Taking<'_> {
             | Content::Key { .. }
             | Content::Media { .. }
             | Content::Location { .. }
+            | Content::ContactCard { .. }
+            | Content::CallEvent { .. }
+            | Content::FormAnswer { .. }
+            | Content::Note { .. }
+            | Content::System { .. }
+            | Content::Redacted {}
             | Content::Unsupported { .. } => None,
         }
     }
@@ -272,6 +286,12 @@ impl Taking<'_> {
             None => None,
         };
         let sender = self.fact.display_name.clone().or_else(|| self.fact.from.first().map(|a| a.value.clone()));
+        let sender = sender.unwrap_or_default();
+        let envelope = self.fact.from.first().map(|address| {
+            let address = canonical(address, self.context);
+            let channel = snapshot::of_channel(&self.channel, Some(self.provider_id), &address);
+            snapshot::inbound(channel, sender.clone())
+        });
         conversations::append(
             conn,
             &NewMessage {
@@ -280,7 +300,7 @@ impl Taking<'_> {
                 outbound: false,
                 channel_id: self.channel_id,
                 address_id: self.address_id,
-                sender: sender.unwrap_or_default(),
+                sender,
                 receiver: self.channel_address.clone(),
                 content: serde_json::to_value(&self.fact.content).map_err(storage::Error::from)?,
                 plain_text: self.fact.content.plain_text(),
@@ -290,10 +310,12 @@ impl Taking<'_> {
                 delivery_id: None,
                 provider_time: self.fact.provider_time,
                 received_at: self.received_at,
+                envelope,
             },
             self.now,
         )
         .await?;
+        media::want(conn, id, (self.channel_id, Some(self.provider_id)), &self.fact.content).await?;
         Ok(id)
     }
 

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::{clock::Clock, storage::Db, wake::Wake};
+use crate::{blobs::Blobs, clock::Clock, storage::Db, wake::Wake};
 
 pub mod asking;
 pub mod audiences;
@@ -69,6 +69,10 @@ pub struct Context {
     pub directory: directory::Directory,
     /// The pinned plans, by id.
     pub plans: plans::Plans,
+    /// The files that are too big for the database.
+    pub blobs: Blobs,
+    /// Who types where, as far as this process knows.
+    pub typing: messages::typing::Typing,
 }
 
 /// The settings that use cases ask for; `config` fills them.
@@ -92,4 +96,6 @@ pub struct Settings {
     pub unsubscribe_key: unsubscribe::Key,
     /// What is set about events.
     pub events: events::Settings,
+    /// Which files of messages are copied.
+    pub media: domain::message::media::Rules,
 }

@@ -7,7 +7,7 @@ use domain::{
 };
 use uuid::Uuid;
 
-use super::{Context, Result, rendering};
+use super::{Context, Result, messages::snapshot as envelopes, rendering};
 use crate::storage::{
     self, Conn,
     conversations::{self, NewMessage},
@@ -41,8 +41,10 @@ pub struct Line {
 pub async fn say(context: &Context, conn: &mut Conn, line: &Line, now: DateTime<Utc>) -> Result<Uuid> {
     let (message_id, delivery_id) = (Uuid::now_v7(), Uuid::now_v7());
     let snapshot = context.directory.snapshot(&context.side).await?;
-    let ours = snapshot.channel(line.channel_id).map(|c| c.row.service_identifier.clone()).unwrap_or_default();
-    let receiver = conversations::address_value(conn, line.address_id).await?;
+    let channel = snapshot.channel(line.channel_id);
+    let ours = channel.map(|c| c.row.service_identifier.clone()).unwrap_or_default();
+    let receiver = conversations::address(conn, line.address_id).await?;
+    let envelope = channel.map(|channel| envelopes::outbound(envelopes::of_channel(channel, None, &receiver)));
     let message = NewMessage {
         id: message_id,
         conversation_id: line.conversation_id,
@@ -50,7 +52,7 @@ pub async fn say(context: &Context, conn: &mut Conn, line: &Line, now: DateTime<
         channel_id: line.channel_id,
         address_id: line.address_id,
         sender: ours,
-        receiver,
+        receiver: receiver.value,
         content: serde_json::to_value(&line.content).map_err(storage::Error::from)?,
         plain_text: line.content.plain_text(),
         provider_message_id: None,
@@ -59,6 +61,7 @@ pub async fn say(context: &Context, conn: &mut Conn, line: &Line, now: DateTime<
         delivery_id: Some(delivery_id),
         provider_time: None,
         received_at: now,
+        envelope,
     };
     conversations::append(conn, &message, now).await?;
     let group = planning::send_group(conn, None, line.channel_id, line.channel_type, line.lane, 1).await?;
@@ -91,10 +94,12 @@ pub async fn append_sent(
     let Some(sent) = conversations::sent(conn, delivery_id).await? else { return Ok(false) };
     let snapshot = context.directory.snapshot(&context.side).await?;
     let Some(channel) = snapshot.channel(sent.claimed.channel_id) else { return Ok(false) };
-    let content = match rendering::words(context, &sent.claimed, channel.channel_type()).await {
-        Ok(content) => content,
-        Err(refusal) => Content::Unsupported { text: refusal.detail },
+    let (content, template) = match rendering::rendered(context, conn, &sent.claimed, channel.channel_type()).await {
+        Ok((content, template)) => (content, Some(template)),
+        Err(refusal) => (Content::Unsupported { text: refusal.detail }, None),
     };
+    let at = envelopes::of_channel(channel, sent.provider_id, &sent.claimed.to);
+    let envelope = envelopes::rendered(envelopes::outbound(at), template, sent.campaign_id);
     let message = NewMessage {
         id: Uuid::now_v7(),
         conversation_id,
@@ -111,6 +116,7 @@ pub async fn append_sent(
         delivery_id: Some(delivery_id),
         provider_time: None,
         received_at: sent.started_at.unwrap_or(now),
+        envelope: Some(envelope),
     };
     Ok(conversations::append(conn, &message, now).await?)
 }

@@ -1,18 +1,21 @@
 //! From what was claimed to what is said: the content of a conversation's message as it stands, of a notification's step from
 //! its pinned template.
 
+use std::sync::Arc;
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use domain::{
     channel::ChannelType,
     delivery::FailureClass,
     fallback::Target,
-    message::{Attachment, Content},
+    message::{Attachment, Content, TemplateRef},
+    template::Rendered,
 };
 
-use super::{Context, Error, Result, parameters::Parameters};
+use super::{Context, Error, Result, parameters::Parameters, plans::PinnedPlan};
 use crate::{
     channels::Refusal,
-    storage::{self, dispatch::Claimed},
+    storage::{self, Conn, dispatch::Claimed},
 };
 
 /// What a delivery's content is made of.
@@ -51,7 +54,7 @@ pub async fn content(
     claimed: &Claimed,
     channel_type: ChannelType,
 ) -> std::result::Result<(Content, Parameters), Refusal> {
-    let (mut content, parameters) = said(context, claimed, channel_type).await?;
+    let (mut content, parameters) = told(context, claimed, channel_type).await?;
     if let (Content::Email { attachments, .. }, Some(notification)) = (&mut content, claimed.notification_id) {
         let mut conn = context.side.conn().await.map_err(|error| unreadable("ATTACHMENT_UNREADABLE", &error))?;
         let files = storage::sending::attachments(&mut conn, notification).await;
@@ -74,11 +77,11 @@ pub async fn words<'a>(
     source: impl Into<Source<'a>>,
     channel_type: ChannelType,
 ) -> std::result::Result<Content, Refusal> {
-    said(context, source, channel_type).await.map(|(content, _)| content)
+    told(context, source, channel_type).await.map(|(content, _)| content)
 }
 
 /// The content of a delivery, and what its provider is told besides.
-async fn said<'a>(
+async fn told<'a>(
     context: &Context,
     source: impl Into<Source<'a>>,
     channel_type: ChannelType,
@@ -89,8 +92,41 @@ async fn said<'a>(
             .map(|content| (content, Parameters::new()))
             .map_err(|error| refusal("CONTENT_UNREADABLE", &error.to_string()));
     }
+    let plan = plan(context, source).await?;
+    let step = usize::try_from(source.step).unwrap_or_default();
+    let rendered = said(&plan, source, channel_type)?;
+    let parameters = plan.parameters_of(step, channel_type, &rendered.language);
+    Ok((rendered.content, parameters))
+}
+
+/// The content of a notification's delivery with the version of the template that it was rendered from, as a message keeps it.
+/// The contact is left out of the parameters: it has a record of its own.
+///
+/// # Errors
+/// As [`words`].
+pub async fn rendered(
+    context: &Context,
+    conn: &mut Conn,
+    claimed: &Claimed,
+    channel_type: ChannelType,
+) -> std::result::Result<(Content, TemplateRef), Refusal> {
+    let source = Source::from(claimed);
+    let plan = plan(context, source).await?;
+    let rendered = said(&plan, source, channel_type)?;
+    let step = usize::try_from(source.step).unwrap_or_default();
+    let id = plan.template_version_ids.get(step).copied().unwrap_or_default();
+    let version = storage::templates::versions(conn, &[id]).await;
+    let version = version.map_err(|error| unreadable("PLAN_UNREADABLE", &error))?.pop();
+    let version = version.ok_or_else(|| refusal("NO_TEMPLATE_CONTENT", "the template is gone"))?;
+    let mut parameters = source.variables.as_object().cloned().unwrap_or_default();
+    parameters.remove("contact");
+    let template = TemplateRef { name: version.slug, version: version.number, language: rendered.language, parameters };
+    Ok((rendered.content, template))
+}
+
+async fn plan(context: &Context, source: Source<'_>) -> std::result::Result<Arc<PinnedPlan>, Refusal> {
     let Some(plan_id) = source.plan_id else { return Err(refusal("CONTENT_MISSING", "nothing is to be said")) };
-    let plan = match context.plans.known(plan_id) {
+    Ok(match context.plans.known(plan_id) {
         Some(plan) => plan,
         None => {
             let mut conn = context.side.conn().await.map_err(|error| unreadable("PLAN_UNREADABLE", &error))?;
@@ -100,7 +136,10 @@ async fn said<'a>(
                 other => refusal("PLAN_UNREADABLE", &other.to_string()),
             })?
         }
-    };
+    })
+}
+
+fn said(plan: &PinnedPlan, source: Source<'_>, channel_type: ChannelType) -> std::result::Result<Rendered, Refusal> {
     let step = usize::try_from(source.step).unwrap_or_default();
     let Some(template) = plan.templates.get(step).and_then(Option::as_ref) else {
         return Err(refusal("NO_TEMPLATE_CONTENT", "the step has no template"));
@@ -110,7 +149,6 @@ async fn said<'a>(
     let locales: Vec<&str> = Some(source.locale).filter(|l| !l.is_empty()).into_iter().collect();
     template
         .render(channel_type, &locales, variables)
-        .map(|rendered| (rendered.content, plan.parameters_of(step, channel_type, &rendered.language)))
         .map_err(|error| refusal("TEMPLATE_NOT_RENDERED", &error.to_string()))
 }
 

@@ -1,7 +1,10 @@
 //! Conversations and their messages: at most one open conversation for a contact, and a gapless order inside each.
 
 use chrono::{DateTime, Utc};
-use domain::channel::Address;
+use domain::{
+    channel::Address,
+    message::{CURRENT, Envelope},
+};
 use uuid::Uuid;
 
 use super::{Conn, Result, dispatch::Claimed};
@@ -50,7 +53,7 @@ pub async fn ensure_open(
 }
 
 /// A message as it is stored.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct NewMessage {
     /// A UUIDv7.
     pub id: Uuid,
@@ -82,6 +85,8 @@ pub struct NewMessage {
     pub provider_time: Option<DateTime<Utc>>,
     /// When it arrived or was sent, in business time.
     pub received_at: DateTime<Utc>,
+    /// The rest of its document, which makes it readable on its own; none: it is stored in the form 1.0, without it.
+    pub envelope: Option<Envelope>,
 }
 
 /// Appends a message to its conversation; an inbound one moves the active channel. A delivery's message that stands already is
@@ -90,18 +95,23 @@ pub struct NewMessage {
 /// # Errors
 /// What storage says.
 pub async fn append(conn: &mut Conn, message: &NewMessage, now: DateTime<Utc>) -> Result<bool> {
+    let envelope = message.envelope.as_ref().map(serde_json::to_value).transpose()?;
     let done = sqlx::query!(
         r#"with known as (select from message where delivery_id = $13 and outbound and $3),
            c as (update conversation set last_seq = last_seq + 1, changed_at = greatest(changed_at, $15),
                         active_channel_id = case when $3 then active_channel_id else $4 end,
                         inbound_count = inbound_count + case when $3 then 0 else 1 end,
                         last_message_at = greatest(last_message_at, $16)
-                  where id = $2 and not exists (select from known) returning last_seq, inbound_count),
+                  where id = $2 and not exists (select from known) returning last_seq, inbound_count, contact_id),
            m as (
              insert into message (id, conversation_id, seq, outbound, channel_id, address_id, sender, receiver, content,
                                   plain_text, provider_message_id, in_reply_to, notification_id, delivery_id, provider_time,
-                                  received_at)
-             select $1, $2, c.last_seq, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $16 from c returning id)
+                                  received_at, envelope, schema_version, dictionary)
+             select $1, $2, c.last_seq, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $16, $17,
+                    case when $17::jsonb is null then '1.0' else $18 end,
+                    search_dictionary(coalesce($17::jsonb->>'language',
+                                               (select k.locale from contact k where k.id = c.contact_id), ''))
+               from c returning id)
            insert into event_out (kind, type, channel_id, ids, data, at)
            select 'message', 'message_added', $4, array[m.id],
                   jsonb_strip_nulls(jsonb_build_object(
@@ -123,7 +133,9 @@ pub async fn append(conn: &mut Conn, message: &NewMessage, now: DateTime<Utc>) -
         message.delivery_id,
         message.provider_time,
         now,
-        message.received_at
+        message.received_at,
+        envelope,
+        CURRENT.version()
     )
     .execute(conn)
     .await?;
@@ -158,12 +170,15 @@ pub async fn deliver(
     Ok(())
 }
 
-/// The value of an address.
+/// An address by its key.
 ///
 /// # Errors
 /// What storage says.
-pub async fn address_value(conn: &mut Conn, address_id: i64) -> Result<String> {
-    Ok(sqlx::query_scalar!("select value from address where id = $1", address_id).fetch_one(conn).await?)
+pub async fn address(conn: &mut Conn, address_id: i64) -> Result<Address> {
+    let row = sqlx::query!(r#"select kind::text as "kind!", value from address where id = $1"#, address_id)
+        .fetch_one(conn)
+        .await?;
+    Ok(Address { kind: row.kind.parse()?, value: row.value })
 }
 
 /// The message of a conversation that a delivery carried.
@@ -186,6 +201,10 @@ pub struct Sent {
     pub provider_message_id: Option<String>,
     /// When its last attempt began.
     pub started_at: Option<DateTime<Utc>>,
+    /// The provider that took it.
+    pub provider_id: Option<i32>,
+    /// The campaign that it belongs to.
+    pub campaign_id: Option<i64>,
 }
 
 /// What a notification's delivery said, where it is not in a conversation yet.
@@ -197,7 +216,7 @@ pub async fn sent(conn: &mut Conn, delivery_id: Uuid) -> Result<Option<Sent>> {
         r#"select d.id as "id!", d.notification_id as "notification_id!", d.step as "step!", d.channel_id as "channel_id!",
                   a.id as "address_id!", a.kind::text as "kind!", a.value as "value!", n.purpose as "purpose!",
                   n.plan_id as "plan_id!", n.variables || contact_variable(k) as "variables!", k.locale as "locale!",
-                  d.attempt_started_at as "started_at?",
+                  d.attempt_started_at as "started_at?", d.provider_id as "provider_id?", n.campaign_id as "campaign_id?",
                   (select t.provider_message_id from attempt t where t.delivery_id = d.id and t.provider_message_id is not null
                     order by t.n desc limit 1) as "provider_message_id?"
              from delivery d join notification n on n.id = d.notification_id join contact k on k.id = n.contact_id
@@ -230,6 +249,8 @@ pub async fn sent(conn: &mut Conn, delivery_id: Uuid) -> Result<Option<Sent>> {
             },
             provider_message_id: r.provider_message_id,
             started_at: r.started_at,
+            provider_id: r.provider_id,
+            campaign_id: r.campaign_id,
         })
     })
     .transpose()

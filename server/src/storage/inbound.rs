@@ -51,6 +51,8 @@ pub struct Waiting {
     pub id: i64,
     /// Its channel.
     pub channel_id: i32,
+    /// The provider that brought it.
+    pub provider_id: i32,
     /// What was said and by whom.
     pub fact: serde_json::Value,
     /// When it arrived, in business time.
@@ -66,7 +68,7 @@ pub struct Waiting {
 pub async fn take(conn: &mut Conn, only: Option<i64>) -> Result<Option<Waiting>> {
     let row = sqlx::query_as!(
         Waiting,
-        r#"select i.id, i.channel_id, i.fact, i.received_at, i.tries from inbound_inbox i
+        r#"select i.id, i.channel_id, i.provider_id, i.fact, i.received_at, i.tries from inbound_inbox i
             where i.parked_at is null and ($1::bigint is null or i.id = $1)
               and not exists (select from inbound_inbox e where e.sender = i.sender and e.id < i.id and e.parked_at is null)
             order by i.tries, i.id limit 1 for update of i skip locked"#,

@@ -16,6 +16,7 @@ pub mod firings;
 pub mod hooks;
 pub mod housekeeping;
 pub mod mailing;
+pub mod media;
 pub mod merging;
 pub mod planner;
 pub mod providers;

@@ -14,6 +14,7 @@ mod conversations;
 mod events;
 mod hearing;
 mod killing;
+mod messages;
 mod papers;
 mod peers;
 mod plans;

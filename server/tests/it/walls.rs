@@ -10,15 +10,20 @@ use crate::support::source::{self, Kind, Named, Token, paths, tokens};
 /// The rooms of the server, and which of the others each may name. What is in [`COMMON`] everybody may.
 const ROOMS: &[(&str, &[&str])] = &[
     ("main", &["app", "doctor", "config", "grpc", "http", "workers", "services", "storage", "bus", "channels", "wake"]),
-    ("app", &["doctor", "config", "grpc", "http", "workers", "services", "storage", "bus", "channels", "wake"]),
-    ("doctor", &["config", "http", "services", "storage", "bus", "channels", "wake"]),
+    (
+        "app",
+        &["doctor", "config", "grpc", "http", "workers", "services", "storage", "blobs", "bus", "channels", "wake"],
+    ),
+    ("doctor", &["config", "http", "services", "storage", "blobs", "bus", "channels", "wake"]),
     ("config", &[]),
     ("grpc", &["services", "storage", "channels", "wake"]),
     // Health asks whether the bus stands.
     ("http", &["config", "services", "storage", "bus", "channels", "wake"]),
-    ("workers", &["config", "services", "storage", "bus", "channels", "wake"]),
-    ("services", &["storage", "bus", "channels", "wake"]),
+    ("workers", &["config", "services", "storage", "blobs", "bus", "channels", "wake"]),
+    ("services", &["storage", "blobs", "bus", "channels", "wake"]),
     ("storage", &[]),
+    // Its section of the settings says where the files lie.
+    ("blobs", &["config"]),
     ("bus", &[]),
     ("channels", &[]),
     // The hub of wake-ups carries them through storage; what it stands on may not call it.
@@ -51,8 +56,13 @@ const NOT_IN_DOMAIN: &[&str] =
     &["tokio", "sqlx", "futures", "async-trait", "reqwest", "rand", "lapin", "axum", "tonic"];
 
 /// Crates that belong to one room of the server alone: (crate, rooms).
-const OWNED: &[(&str, &[&str])] =
-    &[("proto", &["grpc"]), ("lapin", &["bus"]), ("tonic", &["grpc", "app", "doctor"]), ("lettre", &["channels"])];
+const OWNED: &[(&str, &[&str])] = &[
+    ("proto", &["grpc"]),
+    ("lapin", &["bus"]),
+    ("tonic", &["grpc", "app", "doctor"]),
+    ("lettre", &["channels"]),
+    ("object_store", &["blobs"]),
+];
 
 /// Who may start a task by hand, and why. Everything else is started by `app`, which supervises it and waits for its end.
 /// (A lint would forbid it in tests too.)

@@ -57,6 +57,8 @@ mod tests {
         let reads = [
             "Get",
             "List",
+            "Search",
+            "Export",
             "Count",
             "Validate",
             "Simulate",

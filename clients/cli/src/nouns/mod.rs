@@ -13,6 +13,7 @@ pub mod controllers;
 pub mod conversations;
 pub mod events;
 pub mod import;
+pub mod message_streams;
 pub mod messages;
 pub mod notifications;
 pub mod plan;
@@ -53,6 +54,8 @@ mod tests {
             ("ChannelSession", conversations::SESSIONS),
             ("Participant", conversations::PARTICIPANTS),
             ("Message", messages::COLUMNS),
+            ("ReadMark", messages::MARKS),
+            ("Receipt", messages::RECEIPTS),
             ("Notification", notifications::COLUMNS),
             ("FallbackPolicy", policies::COLUMNS),
             ("Source", sources::COLUMNS),

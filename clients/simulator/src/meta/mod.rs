@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use crate::answer::{fault_name, finish};
 use crate::clock::later;
 use crate::core::Core;
+use crate::files;
 use crate::ledger::{AcceptedCall, Provider};
 use crate::line::Scissors;
 use crate::phones::{Happening, Plan, Subject, Timeline, Verdict, answers, good_course};
@@ -32,7 +33,10 @@ pub(crate) use request::{TouchKind, Touchable};
 
 /// The routes of the Cloud API.
 pub(crate) fn routes() -> axum::Router<Arc<Core>> {
-    axum::Router::new().route("/{version}/{id}/messages", post(send)).route("/{version}/{id}", get(phone_number))
+    axum::Router::new()
+        .route("/{version}/{id}/messages", post(send))
+        .route("/{version}/{id}", get(object))
+        .route("/media/{link}", get(download))
 }
 
 /// Sends a message.
@@ -58,6 +62,13 @@ fn accept(core: &Core, version: &str, id: &str, headers: &HeaderMap, body: &[u8]
     authorize(core, version, id, headers, "post")?;
     let body: Value =
         serde_json::from_slice(body).map_err(|_| MetaError::field("The request body is not valid JSON."))?;
+    if body["status"] == "read" {
+        if !body["message_id"].is_string() {
+            return Err(MetaError::field("The parameter message_id is required."));
+        }
+        core.files.sign(body);
+        return Ok((None, json!({ "success": true })));
+    }
     let message = request::check(&body, &core.config.meta.templates)?;
     let number = number_of(core, &message.recipient)?;
     let plan = core.phones.plan_message(Provider::Whatsapp, &number);
@@ -120,13 +131,38 @@ fn perform(
     Timeline::begin(core, Subject::Whatsapp(subject), events, script.duplicates.saturating_add(1));
 }
 
-/// What the credential check asks: the business phone number itself.
-async fn phone_number(
+/// What stands at an id: a file, or the business phone number.
+async fn object(
     State(core): State<Arc<Core>>,
     Path((version, id)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Response {
-    if let Err(refusal) = authorize(&core, &version, &id, &headers, "get") {
+    let Some(file) = core.files.get(&id) else { return phone_number(&core, &version, &id, &headers) };
+    let own = core.config.meta.phone_number_id.clone();
+    if let Err(refusal) = authorize(&core, &version, &own, &headers, "get") {
+        core.ledger.refused(refusal.code);
+        return refusal.into_response();
+    }
+    if core.files.fails() {
+        return http::StatusCode::SERVICE_UNAVAILABLE.into_response();
+    }
+    let host = headers.get(header::HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let url = format!("http://{host}/media/{}", core.files.link(&id, core.clock.now()));
+    Json(files::described(&id, &file, &url)).into_response()
+}
+
+/// The bytes of a file, behind a link that is still good, for who has the token.
+async fn download(State(core): State<Arc<Core>>, Path(link): Path<String>, headers: HeaderMap) -> Response {
+    let own = core.config.meta.phone_number_id.clone();
+    match authorize(&core, "v1.0", &own, &headers, "get") {
+        Ok(()) => files::handed(core.files.linked(&link, core.clock.now())),
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
+/// What the credential check asks: the business phone number itself.
+fn phone_number(core: &Core, version: &str, id: &str, headers: &HeaderMap) -> Response {
+    if let Err(refusal) = authorize(core, version, id, headers, "get") {
         core.ledger.refused(refusal.code);
         return refusal.into_response();
     }

@@ -183,7 +183,7 @@ impl SmsMessage {
         let (status, code) = match happening {
             Happening::Status(status, code) => (*status, *code),
             Happening::Reply(reply) => {
-                return inbound(core, &self.to, &self.from, reply.text.as_deref().unwrap_or_default());
+                return inbound(core, &self.to, &self.from, reply.text.as_deref().unwrap_or_default(), &[]);
             }
         };
         core.ledger.update(&self.sid, |call| {
@@ -206,8 +206,18 @@ impl SmsMessage {
     }
 }
 
+/// A picture that comes with an SMS.
+pub(crate) struct Picture {
+    /// Its id on the shelf.
+    pub id: String,
+    /// Its MIME type.
+    pub mime_type: String,
+    /// Where the API is.
+    pub base_url: String,
+}
+
 /// The webhook of an SMS from a person; opt-out words take effect at once.
-pub(crate) fn inbound(core: &Core, person: &str, to: &str, text: &str) -> Option<Webhook> {
+pub(crate) fn inbound(core: &Core, person: &str, to: &str, text: &str, pictures: &[Picture]) -> Option<Webhook> {
     core.ledger.count(|stats| stats.inbound += 1);
     let word = text.trim().to_uppercase();
     if core.config.twilio.stop_words && STOP_WORDS.contains(&word.as_str()) {
@@ -216,10 +226,19 @@ pub(crate) fn inbound(core: &Core, person: &str, to: &str, text: &str) -> Option
         core.phones.opt_out(person, to, false);
     }
     let sid = new_sid("SM");
-    let params = vec![
+    let account = &core.config.twilio.account_sid;
+    let about = |(n, picture): (usize, &Picture)| {
+        let path = format!("/{API_VERSION}/Accounts/{account}/Messages/{sid}/Media/{}", picture.id);
+        [
+            (format!("MediaUrl{n}"), format!("{}{path}", picture.base_url)),
+            (format!("MediaContentType{n}"), picture.mime_type.clone()),
+        ]
+    };
+    let media: Vec<(String, String)> = pictures.iter().enumerate().flat_map(about).collect();
+    let mut params = vec![
         ("ToCountry", String::new()),
         ("SmsMessageSid", sid.clone()),
-        ("NumMedia", "0".to_owned()),
+        ("NumMedia", pictures.len().to_string()),
         ("SmsSid", sid.clone()),
         ("SmsStatus", "received".to_owned()),
         ("Body", text.to_owned()),
@@ -230,6 +249,7 @@ pub(crate) fn inbound(core: &Core, person: &str, to: &str, text: &str) -> Option
         ("From", person.to_owned()),
         ("ApiVersion", API_VERSION.to_owned()),
     ];
+    params.extend(media.iter().map(|(name, value)| (name.as_str(), value.clone())));
     let url = core.config.twilio.sms_webhook.as_deref()?;
     Some(form_webhook(Provider::Sms, WebhookKind::Inbound, "received", &sid, url, params))
 }

@@ -26,7 +26,7 @@ use crate::core::Core;
 use errors::TwilioError;
 
 pub(crate) use form::Form;
-pub(crate) use messages::{SmsMessage, form_webhook, inbound};
+pub(crate) use messages::{Picture, SmsMessage, form_webhook, inbound};
 
 /// The version in every path and webhook.
 pub(crate) const API_VERSION: &str = "2010-04-01";
@@ -37,6 +37,8 @@ pub(crate) fn routes() -> axum::Router<Arc<Core>> {
         .route("/2010-04-01/Accounts/{account}", get(account))
         .route("/2010-04-01/Accounts/{account}/Messages.json", get(list::messages).post(messages::create))
         .route("/2010-04-01/Accounts/{account}/Messages/{message}", get(messages::fetch))
+        .route("/2010-04-01/Accounts/{account}/Messages/{message}/Media/{file}", get(media))
+        .route("/files/{link}", get(file))
         .route("/2010-04-01/Accounts/{account}/Calls.json", get(list::calls).post(calls::create))
         .route("/2010-04-01/Accounts/{account}/Calls/{call}", get(calls::fetch).post(calls::update))
 }
@@ -67,6 +69,35 @@ async fn account(
         "subresource_uris": { "messages": format!("{base}/Messages.json"), "calls": format!("{base}/Calls.json") },
     }))
     .into_response()
+}
+
+/// A picture of a message: Twilio sends its caller on to where it lies.
+async fn media(
+    State(core): State<Arc<Core>>,
+    Path((account, _message, id)): Path<(String, String, String)>,
+    uri: http::Uri,
+    headers: HeaderMap,
+) -> Response {
+    if let Err(refusal) = authorize(&core, &account, uri.path(), &headers) {
+        core.ledger.refused(refusal.code);
+        return refusal.into_response();
+    }
+    if core.files.fails() {
+        return http::StatusCode::SERVICE_UNAVAILABLE.into_response();
+    }
+    if core.files.get(&id).is_none() {
+        return TwilioError::not_found(uri.path()).into_response();
+    }
+    let link = format!("/files/{}", core.files.link(&id, core.clock.now()));
+    (http::StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, link)]).into_response()
+}
+
+/// Where a picture lies: whoever has the link gets it, and credentials are not to be sent there.
+async fn file(State(core): State<Arc<Core>>, Path(link): Path<String>, headers: HeaderMap) -> Response {
+    match headers.contains_key(header::AUTHORIZATION) {
+        true => http::StatusCode::BAD_REQUEST.into_response(),
+        false => crate::files::handed(core.files.linked(&link, core.clock.now())),
+    }
 }
 
 /// Checks the account in the path and the Basic credentials.

@@ -6,6 +6,7 @@
 //! Meta's pages: <https://developers.facebook.com/docs/whatsapp/cloud-api/guides/send-messages>.
 
 pub mod errors;
+mod files;
 mod payload;
 mod webhook;
 
@@ -25,7 +26,8 @@ use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
 use super::{
-    Connector, Outbound, Refusal, Sent, Traits, WebhookAnswer, WebhookError, WebhookFacts, WebhookRequest, echo,
+    Connector, Courtesy, FetchError, Fetched, Outbound, Refusal, Sent, Traits, WebhookAnswer, WebhookError,
+    WebhookFacts, WebhookRequest, echo,
     forms::Form,
     registry::ConnectorKind,
     settings::{ProviderSettings, Reader, SettingProblem, SettingSpec},
@@ -151,10 +153,7 @@ impl Connector for WhatsApp {
             Ok(payload) => payload,
             Err(refusal) => return Sent::Refused(refusal),
         };
-        let url = match &self.gateway {
-            Gateway::Meta { version, .. } => format!("{}/{version}/{}/messages", self.base_url, outbound.from),
-            Gateway::Dialog360 { .. } => format!("{}/messages", self.base_url),
-        };
+        let url = self.messages(&outbound.from);
         match wire::call(self.authenticated(self.client.post(url)).json(&payload)).await {
             Ok(reply) => outcome(&reply, outbound.attempt),
             Err(error) => error.into(),
@@ -186,6 +185,29 @@ impl Connector for WhatsApp {
         code == errors::PAIR_RATE.to_string()
     }
 
+    async fn fetch_media(&self, reference: &str, max_bytes: usize) -> Result<Fetched, FetchError> {
+        files::fetch(self, reference, max_bytes).await
+    }
+
+    fn takes_courtesies(&self) -> bool {
+        true
+    }
+
+    async fn give_courtesy(&self, courtesy: &Courtesy) -> Sent {
+        let mut payload = serde_json::json!({
+            "messaging_product": "whatsapp", "status": "read", "message_id": courtesy.provider_message_id,
+        });
+        if courtesy.typing {
+            payload["typing_indicator"] = serde_json::json!({ "type": "text" });
+        }
+        match wire::call(self.authenticated(self.client.post(self.messages(&courtesy.from))).json(&payload)).await {
+            // It answers `{"success": true}`, without an id.
+            Ok(reply) if reply.status.is_success() => Sent::Accepted { provider_message_id: String::new() },
+            Ok(reply) => outcome(&reply, 1),
+            Err(error) => error.into(),
+        }
+    }
+
     async fn check(&self) -> Result<(), String> {
         let url = match &self.gateway {
             Gateway::Meta { version, phone_number_id, .. } => {
@@ -206,6 +228,14 @@ impl Connector for WhatsApp {
 }
 
 impl WhatsApp {
+    /// Where messages from one of our numbers are posted.
+    fn messages(&self, number: &str) -> String {
+        match &self.gateway {
+            Gateway::Meta { version, .. } => format!("{}/{version}/{number}/messages", self.base_url),
+            Gateway::Dialog360 { .. } => format!("{}/messages", self.base_url),
+        }
+    }
+
     fn authenticated(&self, request: RequestBuilder) -> RequestBuilder {
         match self.gateway {
             Gateway::Meta { .. } => request.bearer_auth(self.access_token.expose_secret()),

@@ -2,16 +2,16 @@
 
 use std::{fmt, time::Duration};
 
-use reqwest::Client;
+use reqwest::{Client, Url};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{
     super::{
-        Refusal, Sent,
+        FetchError, Fetched, Refusal, Sent,
         meaning::find,
         settings::{Reader, SettingSpec},
-        wire::{self, Reply},
+        wire::{self, Download, Reply},
     },
     errors,
     signature::Keys,
@@ -31,6 +31,9 @@ pub(super) const BASE_URL: SettingSpec =
     SettingSpec::optional("base_url", "The base of the API; by default https://api.twilio.com.");
 pub(super) const TIMEOUT: SettingSpec =
     SettingSpec::optional("timeout_seconds", "How long one call of the API may take, 1 to 60 s; by default 10.");
+
+/// How often a file may lie elsewhere.
+const MAX_HOPS: usize = 4;
 
 /// An account, ready to be called.
 pub(super) struct Account {
@@ -97,6 +100,26 @@ impl Account {
         let request = self.client.get(format!("{}/{resource}", self.resources)).query(query);
         let reply = wire::call(self.authenticated(request)).await.ok()?;
         reply.status.is_success().then(|| reply.json()).flatten()
+    }
+
+    /// Fetches a file: a picture of a message, or the recording of a call. Twilio sends its caller on to where the file lies,
+    /// which is a link that needs no credentials and must not be given any.
+    pub(super) async fn fetch(&self, reference: &str, max_bytes: usize) -> Result<Fetched, FetchError> {
+        let ours = Url::parse(&self.resources).map(|url| url.origin());
+        let url = Url::parse(reference).ok().filter(|url| ours.is_ok_and(|ours| ours == url.origin()));
+        let url = url.ok_or_else(|| FetchError::Never("the reference is no address of Twilio's API".to_owned()))?;
+        let local = url.scheme() == "http";
+        let mut request = self.authenticated(self.client.get(url));
+        for _ in 0..MAX_HOPS {
+            match wire::download(request, max_bytes).await? {
+                Download::Whole { mime_type, bytes } => return Ok(Fetched { mime_type, bytes }),
+                Download::Elsewhere(next) if next.scheme() == "https" || local => request = self.client.get(next),
+                Download::Elsewhere(_) => {
+                    return Err(FetchError::Later("the file lies where there is no TLS".to_owned()));
+                }
+            }
+        }
+        Err(FetchError::Later("the file is always elsewhere".to_owned()))
     }
 
     /// Fetches the account itself.

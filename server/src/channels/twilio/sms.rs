@@ -19,7 +19,8 @@ use super::{
     errors, signature, webhook,
 };
 use crate::channels::{
-    Answer, Connector, Outbound, Question, Refusal, Sent, Traits, WebhookError, WebhookFacts, WebhookRequest, echo,
+    Answer, Connector, FetchError, Fetched, Outbound, Question, Refusal, Sent, Traits, WebhookError, WebhookFacts,
+    WebhookRequest, echo,
     registry::ConnectorKind,
     settings::{ProviderSettings, SettingProblem, SettingSpec},
 };
@@ -115,6 +116,10 @@ impl Connector for TwilioSms {
 
     fn address_is_gone(&self, code: &str) -> bool {
         errors::is_no_number(code)
+    }
+
+    async fn fetch_media(&self, reference: &str, max_bytes: usize) -> Result<Fetched, FetchError> {
+        self.account.fetch(reference, max_bytes).await
     }
 
     async fn check(&self) -> Result<(), String> {

@@ -22,8 +22,8 @@ use super::{
     webhook,
 };
 use crate::channels::{
-    Answer, CallStep, Connector, Outbound, Question, Refusal, Sent, Traits, WebhookAnswer, WebhookError, WebhookFacts,
-    WebhookRequest, echo,
+    Answer, CallStep, Connector, FetchError, Fetched, Outbound, Question, Refusal, Sent, Traits, WebhookAnswer,
+    WebhookError, WebhookFacts, WebhookRequest, echo,
     registry::ConnectorKind,
     settings::{ProviderSettings, SettingProblem, SettingSpec},
 };
@@ -156,6 +156,10 @@ impl Connector for TwilioVoice {
 
     fn address_is_gone(&self, code: &str) -> bool {
         errors::is_no_number(code)
+    }
+
+    async fn fetch_media(&self, reference: &str, max_bytes: usize) -> Result<Fetched, FetchError> {
+        self.account.fetch(reference, max_bytes).await
     }
 
     async fn check(&self) -> Result<(), String> {

@@ -2,12 +2,12 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use domain::{
-    message::{Attachment, Choice, Content},
+    message::{Attachment, Choice, Content, FormField},
     template::{Body, ChoiceTemplate},
 };
 use proto::v1::{self, content as c};
 
-use super::Faults;
+use super::{Faults, said};
 
 /// The body of a template. Kinds that only people send, and attachments, are refused: a template cannot hold them.
 pub fn body(field: &str, given: Option<v1::Content>, faults: &mut Faults) -> Option<Body> {
@@ -43,8 +43,19 @@ pub fn body(field: &str, given: Option<v1::Content>, faults: &mut Faults) -> Opt
             repeat: u8::try_from(voice.repeat.max(1)).unwrap_or(u8::MAX),
             thanks: voice.thanks,
         }),
-        c::Body::Chosen(_) | c::Body::Key(_) | c::Body::Media(_) | c::Body::Location(_) | c::Body::Unsupported(_) => {
+        c::Body::Chosen(_)
+        | c::Body::Key(_)
+        | c::Body::Media(_)
+        | c::Body::Location(_)
+        | c::Body::ContactCard(_)
+        | c::Body::CallEvent(_)
+        | c::Body::FormAnswer(_)
+        | c::Body::Unsupported(_) => {
             faults.note(field, "is of a kind that only people send");
+            None
+        }
+        c::Body::Note(_) | c::Body::System(_) | c::Body::Redacted(_) => {
+            faults.note(field, "is of a kind that is never sent");
             None
         }
     }
@@ -99,6 +110,19 @@ pub fn message(content: Content) -> v1::Content {
         Content::Location { latitude_micro, longitude_micro, name } => {
             c::Body::Location(c::Location { latitude_micro, longitude_micro, name })
         }
+        Content::ContactCard { name, phones, emails, organisation } => {
+            c::Body::ContactCard(c::ContactCard { name, phones, emails, organisation })
+        }
+        Content::CallEvent { event, seconds, recording } => {
+            c::Body::CallEvent(c::CallEvent { kind: said::of_call_event(event).into(), seconds, recording })
+        }
+        Content::FormAnswer { form, fields } => {
+            let field = |f: FormField| c::form_answer::Field { name: f.name, label: f.label, value: f.value };
+            c::Body::FormAnswer(c::FormAnswer { form, fields: fields.into_iter().map(field).collect() })
+        }
+        Content::Note { text } => c::Body::Note(c::Note { text }),
+        Content::System { text } => c::Body::System(c::System { text }),
+        Content::Redacted {} => c::Body::Redacted(c::Redacted {}),
         Content::Unsupported { text } => c::Body::Unsupported(c::Unsupported { text }),
     };
     v1::Content { body: Some(body) }

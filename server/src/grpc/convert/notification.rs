@@ -197,7 +197,9 @@ fn attempt(row: AttemptRow) -> v1::Attempt {
     }
 }
 
-fn receipt(row: ReceiptRow) -> v1::Receipt {
+/// A receipt of the contract.
+#[must_use]
+pub fn receipt(row: ReceiptRow) -> v1::Receipt {
     v1::Receipt {
         evidence: of_evidence(row.evidence).into(),
         code: row.failure_code.unwrap_or_default(),

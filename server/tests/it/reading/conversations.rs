@@ -36,6 +36,7 @@ async fn talk(served: &Served) -> anyhow::Result<(v1::Notification, Uuid)> {
             delivery_id: None,
             provider_time: None,
             received_at: now,
+            ..NewMessage::default()
         };
         conversations::append(&mut tx, &message, now).await?;
     }

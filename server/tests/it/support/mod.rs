@@ -76,6 +76,10 @@ impl World {
             idle_close: None,
             unsubscribe_key: server::services::unsubscribe::Key::new([7; 32]),
             events: server::services::events::Settings { source: "/switchboard".into(), ..Default::default() },
+            media: server::services::messages::media::Rules {
+                max_bytes: 100_000,
+                allowed_types: vec!["image/*".into(), "application/pdf".into()],
+            },
         };
         Ok(Context {
             db: Db::open(url, 8, Planner::Hot)?,
@@ -86,6 +90,8 @@ impl World {
             settings: Arc::new(settings),
             directory: Directory::new(Arc::new(Secrets)),
             plans: Plans::default(),
+            blobs: server::blobs::Blobs::in_memory(),
+            typing: server::services::messages::typing::Typing::default(),
         })
     }
 

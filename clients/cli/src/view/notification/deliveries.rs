@@ -94,6 +94,17 @@ pub fn words(content: &Content) -> String {
         Some(Body::Media(it)) => format!("{} {}", it.mime_type, it.caption()),
         Some(Body::Location(it)) => format!("a place {}", it.name()),
         Some(Body::Unsupported(it)) => it.text.clone(),
+        Some(Body::ContactCard(it)) => format!("card {} {}", it.name, it.phones.join(" ")),
+        Some(Body::CallEvent(it)) => {
+            format!("call {}", super::super::value::word("Content.CallEvent.Kind", it.kind).to_lowercase())
+        }
+        Some(Body::FormAnswer(it)) => {
+            let lines: Vec<_> = it.fields.iter().map(|field| format!("{}: {}", field.name, field.value)).collect();
+            lines.join("\n")
+        }
+        Some(Body::Note(it)) => it.text.clone(),
+        Some(Body::System(it)) => it.text.clone(),
+        Some(Body::Redacted(_)) => "[redacted]".to_owned(),
         None => String::new(),
     }
 }
