@@ -86,7 +86,7 @@ grant select on grievances to $guest;                   -- dry runs, replays and
 start_switchboard() {
   start_process switchboard env DATABASE_URL="$DATABASE" AMQP_URL="$BROKER" DEMO_SOURCE_URL="$SOURCE_URL" \
     SWITCHBOARD__GRPC__LISTEN="127.0.0.1:$GRPC_PORT" SWITCHBOARD__HTTP__LISTEN="127.0.0.1:$HTTP_PORT" \
-    SWITCHBOARD__HTTP__SPOOL_DIR="$PROCESSES/spool" SWITCHBOARD__DEFAULTS__DEFAULT_COUNTRY=IN \
+    SWITCHBOARD__HTTP__SPOOL_DIR="$PROCESSES/spool" SWITCHBOARD__FILES__PLACE="$PROCESSES/files" SWITCHBOARD__DEFAULTS__DEFAULT_COUNTRY=IN \
     "$BIN/switchboard" all
   wait_until_healthy switchboard "http://127.0.0.1:$HTTP_PORT/readyz"
 }

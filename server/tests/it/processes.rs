@@ -28,6 +28,7 @@ impl Switchboard {
             .env("SWITCHBOARD__GRPC__LISTEN", "127.0.0.1:0")
             .env("SWITCHBOARD__HTTP__LISTEN", "127.0.0.1:0")
             .env("SWITCHBOARD__HTTP__SPOOL_DIR", std::env::temp_dir().join(uuid::Uuid::new_v4().to_string()))
+            .env("SWITCHBOARD__FILES__PLACE", std::env::temp_dir().join(uuid::Uuid::new_v4().to_string()))
             .env("SWITCHBOARD__WORKERS__LEASE_SECONDS", "15")
             .env("SWITCHBOARD__TELEMETRY__LOG_LEVEL", "warn")
             .stdout(Stdio::null())

@@ -30,15 +30,17 @@ pub struct Server {
     http: reqwest::Client,
 }
 
-/// Settings for a server on this database. The folder holds its spool, and the secrets of providers.
+/// Settings for a server on this database. The folder holds its spool, its files, and the secrets of providers.
 pub fn config(database_url: &str, folder: &Path, more: &[(&str, &str)]) -> Config {
     let spool = folder.join("spool").display().to_string();
+    let files = folder.join("files").display().to_string();
     let pairs = [
         ("DATABASE_URL", database_url),
         ("SWITCHBOARD__GRPC__LISTEN", "127.0.0.1:0"),
         ("SWITCHBOARD__HTTP__LISTEN", "127.0.0.1:0"),
         ("SWITCHBOARD__HTTP__PUBLIC_URL", PUBLIC_URL),
         ("SWITCHBOARD__HTTP__SPOOL_DIR", &spool),
+        ("SWITCHBOARD__FILES__PLACE", &files),
         ("SWITCHBOARD__DEFAULTS__DEFAULT_COUNTRY", "IN"),
     ];
     let pairs = pairs.iter().chain(more).map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
