@@ -41,8 +41,8 @@ pub async fn conversation(conn: &mut Conn, contact: i64, channel: i32, fresh: Uu
         return Ok(id);
     }
     sqlx::query!(
-        r#"with v as (insert into conversation (id, contact_id, phase, active_channel_id, created_at, changed_at)
-                      values ($1, $2, 'closed', $3, $4, $4) returning id)
+        r#"with v as (insert into conversation (id, contact_id, phase, state, active_channel_id, created_at, changed_at, closed_at)
+                      values ($1, $2, 'closed', 'CLOSED', $3, $4, $4, $4) returning id)
            insert into imported_conversation (contact_id, conversation_id) select $2, id from v"#,
         fresh,
         contact,
