@@ -36,11 +36,15 @@ pub enum Topic {
     Triggers,
     /// Firings wait to become notifications.
     Firings,
+    /// Chunks wait for connectors outside, or were settled by one.
+    Pulls,
+    /// A web chat has something to show.
+    WebChat,
 }
 
 impl Topic {
     /// Every topic.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Relay,
         Self::Fallback,
         Self::Receipts,
@@ -50,6 +54,8 @@ impl Topic {
         Self::Numbered,
         Self::Triggers,
         Self::Firings,
+        Self::Pulls,
+        Self::WebChat,
     ];
 
     const fn name(self) -> &'static str {
@@ -63,6 +69,8 @@ impl Topic {
             Self::Numbered => "numbered",
             Self::Triggers => "triggers",
             Self::Firings => "firings",
+            Self::Pulls => "pulls",
+            Self::WebChat => "web_chat",
         }
     }
 

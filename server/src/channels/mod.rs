@@ -11,6 +11,7 @@
 //! never logs a body, an address or a token, and no [`Refusal::detail`] holds any.
 
 pub mod echo;
+pub mod external;
 pub mod forms;
 pub mod kannel;
 pub mod meaning;
@@ -21,9 +22,11 @@ pub mod smtp;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod twilio;
+pub mod web_chat;
+pub mod webhook;
 pub mod wire;
 
-use std::{fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -64,8 +67,29 @@ pub trait Connector: Send + Sync + fmt::Debug {
         Err(WebhookError::NotFound)
     }
 
+    /// Where its deliveries go. Only those of [`Outlet::Wire`] are given to [`Connector::send`].
+    fn outlet(&self) -> Outlet {
+        Outlet::Wire
+    }
+
     /// A cheap call that proves address and credentials. An error says what is wrong and what to do.
     async fn check(&self) -> Result<(), String>;
+}
+
+/// Where the deliveries of a provider go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outlet {
+    /// Over the network, by a call of the connector.
+    Wire,
+    /// Nowhere: they are stored, and the visitor's stream shows them.
+    WebChat,
+    /// To processes outside that fetch them.
+    Outside {
+        /// How long a delivery is theirs, counted anew as long as they are there.
+        lease: Duration,
+        /// How long after the last one was seen the provider still counts as there.
+        grace: Duration,
+    },
 }
 
 /// What a provider can do and how it wants to be treated.
@@ -259,6 +283,9 @@ pub struct InboundFact {
     pub provider_opt: Option<ProviderOpt>,
     /// When, by the provider's clock.
     pub provider_time: Option<DateTime<Utc>>,
+    /// What the channel knows of the person's presence on it, name to value: browser, page, answers of a form.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub channel_data: BTreeMap<String, String>,
 }
 
 /// What a provider did on its own with an opt-out word.

@@ -180,8 +180,9 @@ pub async fn find(conn: &mut Conn, slug: &str) -> Result<Option<ChannelRow>> {
 pub async fn providers(conn: &mut Conn, channels: &[i32]) -> Result<Vec<ProviderRow>> {
     let rows = sqlx::query_as!(
         ProviderRow,
-        r#"select id, channel_id, name, connector, settings, enabled, rate_per_second, in_flight, timeout_ms, open_until
-             from channel_provider where channel_id = any($1) order by channel_id, position, id"#,
+        r#"select id, channel_id, name, connector, settings, enabled, rate_per_second, in_flight, timeout_ms, open_until,
+                  (select max(i.seen_at) from connector_instance i where i.provider_id = p.id) as "last_seen_at?"
+             from channel_provider p where channel_id = any($1) order by channel_id, position, id"#,
         channels
     )
     .fetch_all(conn)

@@ -12,6 +12,7 @@ pub mod call_lists;
 pub mod calls;
 pub mod campaigns;
 pub mod channels;
+pub mod connectors;
 pub mod consents;
 pub mod contacts;
 pub mod conversations;
@@ -34,6 +35,7 @@ pub mod outcomes;
 pub mod planning;
 pub mod plans;
 pub mod policies;
+pub mod pulling;
 pub mod queue;
 pub mod receipts;
 pub mod receiving;
@@ -46,6 +48,7 @@ pub mod sources;
 pub mod templates;
 pub mod triggers;
 pub mod wake;
+pub mod web_chat;
 
 pub use db::{Conn, Db, Tx};
 

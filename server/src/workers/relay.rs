@@ -18,6 +18,7 @@ use crate::{
     services::Context,
     storage::{
         leader::Leadership,
+        pulling,
         queue::{self, WaitingGroup},
     },
     wake::Topic,
@@ -161,8 +162,15 @@ impl Relay {
         let chunks =
             queue::grant(leadership.conn(), queue.channel_type.as_str(), lane, &ids, &counts, BUS_LEASE_SECS).await?;
         let deliveries: i64 = chunks.iter().map(|c| i64::from(c.size)).sum();
+        let outside = self.context.directory.snapshot(&self.context.side).await?.is_fetched(channel_id);
         if let Some(bucket) = self.buckets.get_mut(&channel_id) {
             bucket.tokens -= f64::from(i32::try_from(deliveries).unwrap_or(i32::MAX));
+        }
+        if outside {
+            let granted: Vec<i64> = chunks.iter().map(|c| c.chunk).collect();
+            pulling::leave_to_connectors(leadership.conn(), &granted).await?;
+            self.context.wake.signal(Topic::Pulls);
+            return Ok(deliveries);
         }
         let tickets: Vec<Ticket> = chunks.iter().map(|c| Ticket { chunk: c.chunk }).collect();
         let taken = self.bus.publish(queue, &tickets).await;

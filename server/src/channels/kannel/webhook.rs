@@ -2,6 +2,8 @@
 //!
 //! The caller has checked the token.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use domain::{
     channel::{Address, AddressKind},
@@ -58,6 +60,7 @@ pub(super) fn inbound(query: &Form) -> Result<WebhookFacts, WebhookError> {
         delivery_id: None,
         provider_opt: None,
         provider_time: time(query),
+        channel_data: BTreeMap::new(),
     };
     Ok(WebhookFacts { inbound: vec![fact], ..WebhookFacts::default() })
 }

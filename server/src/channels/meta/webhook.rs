@@ -4,6 +4,8 @@
 //! would repeat the whole request for a week otherwise. A person may have a phone number, a user id, or both.
 //! Shapes: <https://developers.facebook.com/docs/whatsapp/cloud-api/webhooks/components>.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use domain::{
     channel::{Address, AddressKind},
@@ -223,6 +225,7 @@ fn inbound(message: Message, people: &[Person], our_number: &str) -> Option<Inbo
         delivery_id: None,
         provider_opt: None,
         provider_time: time(message.timestamp.as_deref()),
+        channel_data: BTreeMap::new(),
         content: content(message),
     })
 }

@@ -30,7 +30,7 @@ const SETTINGS: &[SettingSpec] = &[ACCOUNT_SID, AUTH_TOKEN, BASE_URL, TIMEOUT];
 pub const KIND: ConnectorKind = ConnectorKind {
     name: "twilio-sms",
     description: "Short messages through Twilio.",
-    channel_type: ChannelType::Sms,
+    channel_types: &[ChannelType::Sms],
     after_unknown: AfterUnknown::Ask,
     inbound: true,
     settings: SETTINGS,

@@ -53,7 +53,7 @@ const SETTINGS: &[SettingSpec] = &[
 pub const KIND: ConnectorKind = ConnectorKind {
     name: "twilio-voice",
     description: "Calls through Twilio: words are spoken and keys are understood.",
-    channel_type: ChannelType::Voice,
+    channel_types: &[ChannelType::Voice],
     after_unknown: AfterUnknown::Ask,
     inbound: true,
     settings: SETTINGS,

@@ -3,6 +3,8 @@
 //! The caller has checked the signature. A status that this version does not know is acknowledged and says nothing, so
 //! that a new word of Twilio's does not make it repeat the callback for ever.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use domain::{
     channel::{Address, AddressKind},
@@ -72,6 +74,7 @@ pub(super) fn inbound_message(form: &Form) -> Result<WebhookFacts, WebhookError>
         delivery_id: None,
         provider_opt: opt(form).filter(|_| index == 0),
         provider_time: None,
+        channel_data: BTreeMap::new(),
     });
     Ok(WebhookFacts { inbound: inbound.collect(), answer, ..WebhookFacts::default() })
 }
@@ -159,6 +162,7 @@ fn key_press(
         delivery_id: Some(delivery_id),
         provider_opt: None,
         provider_time: None,
+        channel_data: BTreeMap::new(),
     })
 }
 

@@ -1,0 +1,162 @@
+//! Chunks that connectors outside the process claim from here: which is next, who holds what, and leases that are renewed while
+//! their holder lives. Claim, mark and end of a chunk are those of [`super::dispatch`]; nothing here decides.
+
+use domain::channel::Address;
+use uuid::Uuid;
+
+use super::{Conn, Result};
+
+/// Finds and locks the next chunk of a channel that was granted and nobody claimed, interactive ones first; what another
+/// connector is claiming at this moment is passed over. The caller claims it in the same transaction.
+///
+/// # Errors
+/// What storage says.
+pub async fn next(conn: &mut Conn, channel_id: i32) -> Result<Option<i64>> {
+    let id = sqlx::query_scalar!(
+        r#"with g as (select id, lane from send_group where channel_id = $1 and running),
+           c as (select x.id, g.lane from g cross join lateral (
+                   select d.id from dispatch d
+                    where d.send_group_id = g.id and d.pulled and d.published_at is not null and d.token is null
+                    order by d.id limit 16) x)
+           select d.id as "id!" from c join dispatch d on d.id = c.id
+            where d.token is null and d.published_at is not null
+            order by c.lane, d.id limit 1 for update of d skip locked"#,
+        channel_id
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(id)
+}
+
+/// Notes which instance holds a chunk that was claimed under `token`.
+///
+/// # Errors
+/// What storage says.
+pub async fn hold(conn: &mut Conn, chunk: i64, token: Uuid, holder: &str) -> Result<()> {
+    sqlx::query!("update dispatch set holder = $3 where id = $1 and token = $2", chunk, token, holder)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Renews the leases of chunks and of the deliveries in them that are on their way. Comes back with the deliveries that still
+/// are; the others were settled elsewhere, or lost their lease.
+///
+/// # Errors
+/// What storage says.
+pub async fn renew(
+    conn: &mut Conn,
+    chunks: &[i64],
+    tokens: &[Uuid],
+    deliveries: &[Uuid],
+    lease_secs: f64,
+) -> Result<Vec<Uuid>> {
+    sqlx::query!(
+        r#"with l as (select d.id from unnest($1::bigint[], $2::uuid[]) w(id, token)
+                       join dispatch d on d.id = w.id and d.token = w.token order by d.id for update of d)
+           update dispatch d set lease_until = clock_timestamp() + make_interval(secs => $3) from l where d.id = l.id"#,
+        chunks,
+        tokens,
+        lease_secs
+    )
+    .execute(&mut *conn)
+    .await?;
+    let open = sqlx::query_scalar!(
+        r#"with l as (select d.id from delivery d
+                       where d.id = any($1) and d.work = 'sending' and d.token = any($2) order by d.id for update)
+           update delivery d set lease_until = clock_timestamp() + make_interval(secs => $3)
+             from l where d.id = l.id returning d.id"#,
+        deliveries,
+        tokens,
+        lease_secs
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(open)
+}
+
+/// A delivery that was handed to an instance and has not been settled.
+#[derive(Debug, Clone)]
+pub struct Unsettled {
+    /// Its chunk.
+    pub chunk: i64,
+    /// The token under which it was marked.
+    pub token: Uuid,
+    /// The delivery.
+    pub delivery_id: Uuid,
+    /// Its attempt.
+    pub attempt: i16,
+    /// Where it went.
+    pub to: Address,
+}
+
+/// What was handed to an instance, by any of its connections, and is neither settled nor lost.
+///
+/// # Errors
+/// What storage says.
+pub async fn unsettled(conn: &mut Conn, channel_id: i32, holder: &str) -> Result<Vec<Unsettled>> {
+    let rows = sqlx::query!(
+        r#"select d.id as "chunk!", d.token as "token!", x.id as "delivery_id!", x.attempts as "attempt!",
+                  a.kind::text as "kind!", a.value as "value!"
+             from send_group g join dispatch d on d.send_group_id = g.id cross join unnest(d.delivery_ids) i(id)
+             join delivery x on x.id = i.id join address a on a.id = x.address_id
+            where g.channel_id = $1 and d.pulled and d.published_at is not null and d.holder = $2 and d.token is not null
+              and x.work = 'sending' and x.token = d.token
+            order by d.id, x.id"#,
+        channel_id,
+        holder
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|r| {
+            Ok(Unsettled {
+                chunk: r.chunk,
+                token: r.token,
+                delivery_id: r.delivery_id,
+                attempt: r.attempt,
+                to: Address { kind: r.kind.parse()?, value: r.value },
+            })
+        })
+        .collect()
+}
+
+/// The deliveries of a chunk that is held under `token`.
+///
+/// # Errors
+/// What storage says.
+pub async fn held(conn: &mut Conn, chunk: i64, token: Uuid) -> Result<Vec<Uuid>> {
+    let ids = sqlx::query_scalar!("select delivery_ids from dispatch where id = $1 and token = $2", chunk, token)
+        .fetch_optional(conn)
+        .await?;
+    Ok(ids.unwrap_or_default())
+}
+
+/// The channel of a chunk that stands.
+///
+/// # Errors
+/// What storage says.
+pub async fn channel_of(conn: &mut Conn, chunk: i64) -> Result<Option<i32>> {
+    let id = sqlx::query_scalar!(
+        r#"select g.channel_id as "id!" from dispatch d join send_group g on g.id = d.send_group_id where d.id = $1"#,
+        chunk
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(id)
+}
+
+/// Leaves chunks that were just granted to connectors outside: none of them was published.
+///
+/// # Errors
+/// What storage says.
+pub async fn leave_to_connectors(conn: &mut Conn, chunks: &[i64]) -> Result<()> {
+    sqlx::query!(
+        r#"with l as (select id from dispatch where id = any($1) order by id for update)
+           update dispatch d set pulled = true from l where d.id = l.id"#,
+        chunks
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
