@@ -140,7 +140,9 @@ pub fn check(channel_type: ChannelType, content: &Content) -> Vec<Breach> {
             }
         }
         (ChannelType::Voice, Content::Voice { .. }) => found.voice(content),
-        (ChannelType::Telegram, Content::Text { .. } | Content::Choices { .. }) => found.open(content, MAX_TELEGRAM_TEXT),
+        (ChannelType::Telegram, Content::Text { .. } | Content::Choices { .. }) => {
+            found.open(content, MAX_TELEGRAM_TEXT)
+        }
         (ChannelType::Webchat | ChannelType::Webhook, Content::Text { .. } | Content::Choices { .. }) => {
             found.open(content, MAX_OPEN_TEXT);
         }

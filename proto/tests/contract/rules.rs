@@ -13,7 +13,7 @@ const IDENTIFIER: i32 = 8;
 /// Requests that are safe to repeat by themselves: by the key of what they carry, or because the last word holds.
 const REPEATABLE: &[&str] = &[
     // Streams, which are opened again and again; what they carry has ids of its own.
-    "ConnectorService.Connect",
+    "ConnectorService.AttachConnector",
     "ConnectorService.StreamDeliveries",
     "WebChatService.StreamMessages",
     // The message's own id is the key.

@@ -288,7 +288,9 @@ impl Provider {
     fn down_until(&self, machine_now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         match (&self.connector, self.row.enabled) {
             (Ok(connector), true) => match connector.outlet() {
-                Outlet::Outside { grace, .. } if !self.seen_within(grace, machine_now) => Some(machine_now + ABSENT_FOR),
+                Outlet::Outside { grace, .. } if !self.seen_within(grace, machine_now) => {
+                    Some(machine_now + ABSENT_FOR)
+                }
                 Outlet::Outside { .. } | Outlet::WebChat | Outlet::Wire => {
                     self.row.open_until.filter(|until| *until > machine_now)
                 }

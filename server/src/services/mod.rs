@@ -7,11 +7,14 @@ use crate::{clock::Clock, storage::Db, wake::Wake};
 
 pub mod asking;
 pub mod audiences;
+pub mod bell;
 pub mod call_lists;
 pub mod calls;
 pub mod campaigns;
 pub mod channels;
+pub mod connectors;
 pub mod consents;
+pub mod contact_sessions;
 pub mod contacts;
 pub mod conversations;
 pub mod deciding;
@@ -39,6 +42,7 @@ pub mod sources;
 pub mod templates;
 pub mod triggers;
 pub mod unsubscribe;
+pub mod web_chat;
 pub mod webhooks;
 pub mod work;
 

@@ -121,17 +121,6 @@ pub async fn unsettled(conn: &mut Conn, channel_id: i32, holder: &str) -> Result
         .collect()
 }
 
-/// The deliveries of a chunk that is held under `token`.
-///
-/// # Errors
-/// What storage says.
-pub async fn held(conn: &mut Conn, chunk: i64, token: Uuid) -> Result<Vec<Uuid>> {
-    let ids = sqlx::query_scalar!("select delivery_ids from dispatch where id = $1 and token = $2", chunk, token)
-        .fetch_optional(conn)
-        .await?;
-    Ok(ids.unwrap_or_default())
-}
-
 /// The channel of a chunk that stands.
 ///
 /// # Errors
@@ -159,4 +148,69 @@ pub async fn leave_to_connectors(conn: &mut Conn, chunks: &[i64]) -> Result<()> 
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// The attempts of deliveries so far, the open ones included.
+///
+/// # Errors
+/// What storage says.
+pub async fn attempts(conn: &mut Conn, deliveries: &[Uuid]) -> Result<Vec<(Uuid, i16)>> {
+    let rows = sqlx::query!("select id, attempts from delivery where id = any($1)", deliveries).fetch_all(conn).await?;
+    Ok(rows.into_iter().map(|r| (r.id, r.attempts)).collect())
+}
+
+/// Lets a chunk wait for at least this long once it goes back; a longer wait stays.
+///
+/// # Errors
+/// What storage says.
+pub async fn postpone(conn: &mut Conn, chunk: i64, token: Uuid, delay_secs: f64) -> Result<()> {
+    sqlx::query!(
+        r#"update dispatch set not_before = greatest(not_before, clock_timestamp() + make_interval(secs => $3))
+            where id = $1 and token = $2"#,
+        chunk,
+        token,
+        delay_secs
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Ends a chunk in which nothing is queued or on the wire. What still has something is left to its holder.
+///
+/// # Errors
+/// What storage says.
+pub async fn close(conn: &mut Conn, chunk: i64, token: Uuid) -> Result<()> {
+    sqlx::query!(
+        r#"delete from dispatch d where d.id = $1 and d.token = $2
+              and not exists (select from unnest(d.delivery_ids) i(id) join delivery x on x.id = i.id
+                               where x.work in ('queued', 'sending'))"#,
+        chunk,
+        token
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Ends a chunk, or gives it back with what is still queued, not before it was postponed to. One in which something is on the
+/// wire is left: the sweep sees to it. Says whether it was given back.
+///
+/// # Errors
+/// What storage says.
+pub async fn end(conn: &mut Conn, chunk: i64, token: Uuid) -> Result<bool> {
+    let back = sqlx::query_scalar!(
+        r#"with s as (select d.id, bool_or(x.work = 'sending') as sending, bool_or(x.work = 'queued') as queued
+                        from dispatch d cross join unnest(d.delivery_ids) i(id) join delivery x on x.id = i.id
+                       where d.id = $1 and d.token = $2 group by d.id),
+           gone as (delete from dispatch d using s where d.id = s.id and not s.sending and not s.queued),
+           back as (update dispatch d set published_at = null, token = null, lease_until = null
+                      from s where d.id = s.id and s.queued and not s.sending returning d.id)
+           select count(*) as "back!" from back"#,
+        chunk,
+        token
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(back > 0)
 }

@@ -211,11 +211,7 @@ pub async fn typing(
 ///
 /// # Errors
 /// What storage says.
-pub async fn contact_typing_until(
-    conn: &mut Conn,
-    channel_id: i32,
-    address_id: i64,
-) -> Result<Option<DateTime<Utc>>> {
+pub async fn contact_typing_until(conn: &mut Conn, channel_id: i32, address_id: i64) -> Result<Option<DateTime<Utc>>> {
     let until = sqlx::query_scalar!(
         "select contact_typing_until from web_chat_visitor where channel_id = $1 and address_id = $2",
         channel_id,

@@ -84,8 +84,8 @@ struct Receipt {
 
 /// Reads the body of a request whose signature fits.
 pub(super) fn read(body: &[u8]) -> Result<WebhookFacts, WebhookError> {
-    let posted: Posted =
-        serde_json::from_slice(body).map_err(|error| WebhookError::Malformed(format!("not the documented JSON: {error}")))?;
+    let posted: Posted = serde_json::from_slice(body)
+        .map_err(|error| WebhookError::Malformed(format!("not the documented JSON: {error}")))?;
     let (mut faults, mut facts) = (Vec::new(), WebhookFacts::default());
     for (name, entries) in [("messages", &posted.messages), ("receipts", &posted.receipts)] {
         if entries.len() > MAX_ENTRIES {

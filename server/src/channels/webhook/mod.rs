@@ -28,7 +28,8 @@ use super::{
 
 const SETTINGS: &[SettingSpec] = &[
     SettingSpec::required("url", "Where messages are posted, such as https://chat.example.org/switchboard."),
-    SettingSpec::required("signing_secret", "The key that signs both ways (HMAC-SHA256), at least 16 characters.").secret(),
+    SettingSpec::required("signing_secret", "The key that signs both ways (HMAC-SHA256), at least 16 characters.")
+        .secret(),
     SettingSpec::optional(
         "previous_signing_secret",
         "A key that is still taken from the far end, while it changes to the new one.",
@@ -125,7 +126,9 @@ impl Connector for Webhook {
         let status = reply.map_err(|error| format!("the webhook: {error}"))?.status;
         match status.is_success() {
             true => Ok(()),
-            false => Err(format!("the webhook answers a signed ping with HTTP {}, where 200 was expected", status.as_u16())),
+            false => {
+                Err(format!("the webhook answers a signed ping with HTTP {}, where 200 was expected", status.as_u16()))
+            }
         }
     }
 }

@@ -37,7 +37,8 @@ fn settings(values: Value) -> ProviderSettings {
 }
 
 fn connector(url: &str) -> Arc<dyn Connector> {
-    let values = json!({"url": url, "signing_secret_env": "KEY", "previous_signing_secret_env": "OLD", "timeout_seconds": 1});
+    let values =
+        json!({"url": url, "signing_secret_env": "KEY", "previous_signing_secret_env": "OLD", "timeout_seconds": 1});
     build(&settings(values)).unwrap()
 }
 
@@ -68,7 +69,10 @@ async fn posts_the_message_signed_with_its_time() {
 #[tokio::test]
 async fn answers_mean_what_they_say() {
     let ours = echo::token(DELIVERY, 2);
-    assert_eq!(sent(Play::Answer(204, "text/plain", String::new())).await, Sent::Accepted { provider_message_id: ours });
+    assert_eq!(
+        sent(Play::Answer(204, "text/plain", String::new())).await,
+        Sent::Accepted { provider_message_id: ours }
+    );
     let throttled = json!({"status": "refused", "class": "throttled", "code": "slow", "retry_after_seconds": 7});
     let refused = |class, code: &str, retry_after: Option<u64>| {
         let retry_after = retry_after.map(Duration::from_secs);
@@ -130,10 +134,7 @@ fn takes_what_is_signed_by_either_key_within_the_window() {
     let mut tampered = posted("{}", KEY, 0);
     tampered.body = "{ }".into();
     assert!(matches!(connector.read_webhook(&tampered), Err(WebhookError::Forbidden(_))));
-    assert!(matches!(
-        connector.read_webhook(&webhook(Method::POST, "", "", "{}")),
-        Err(WebhookError::Forbidden(_))
-    ));
+    assert!(matches!(connector.read_webhook(&webhook(Method::POST, "", "", "{}")), Err(WebhookError::Forbidden(_))));
 }
 
 #[test]
@@ -167,7 +168,9 @@ fn names_every_fault_of_a_request_and_takes_nothing_of_it() {
     });
     let read = connector("http://127.0.0.1:9").read_webhook(&posted(&body.to_string(), KEY, 0));
     let Err(WebhookError::Malformed(words)) = read else { panic!("{read:?}") };
-    for part in ["messages[0].id", "messages[0].from", "messages[1]: missing field `id`", "receipts[0].status", "message_id"] {
+    for part in
+        ["messages[0].id", "messages[0].from", "messages[1]: missing field `id`", "receipts[0].status", "message_id"]
+    {
         assert!(words.contains(part), "{part} is not in: {words}");
     }
     assert!(!words.contains("messages[2]"));

@@ -52,14 +52,14 @@ pub(super) fn check(
 /// which of the two has a message.
 fn alone(providers: &[ProviderWrite]) -> Option<Violation> {
     let lonely = [external::KIND.name, web_chat::KIND.name];
-    let index = providers.iter().position(|p| lonely.contains(&p.connector.as_str())).filter(|_| providers.len() > 1)?;
+    let index =
+        providers.iter().position(|p| lonely.contains(&p.connector.as_str())).filter(|_| providers.len() > 1)?;
     let words = "must be the only provider of its channel; several instances of one connector share it by themselves";
     Some(Violation::new(format!("channel.providers[{index}].connector"), words).because("SETTING_INVALID"))
 }
 
 fn connector_problem(channel_type: ChannelType, provider: &ProviderWrite) -> Option<Violation> {
-    let fitting =
-        || registry::KINDS.iter().filter(|k| k.serves(channel_type)).map(|k| k.name).collect::<Vec<_>>();
+    let fitting = || registry::KINDS.iter().filter(|k| k.serves(channel_type)).map(|k| k.name).collect::<Vec<_>>();
     let words = match registry::find(&provider.connector) {
         Some(kind) if kind.serves(channel_type) => return None,
         Some(kind) => {
