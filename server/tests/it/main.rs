@@ -8,6 +8,7 @@
 
 mod api;
 mod campaigns;
+mod connectors;
 mod killing;
 mod papers;
 mod plans;

@@ -6,6 +6,7 @@ pub mod call_list;
 pub mod campaign;
 pub mod channel;
 pub mod common;
+pub mod connector;
 pub mod contact;
 pub mod content;
 pub mod event;
@@ -22,6 +23,7 @@ pub mod sending;
 pub mod source;
 pub mod template;
 pub mod trigger;
+pub mod web_chat;
 
 pub use faults::Faults;
 

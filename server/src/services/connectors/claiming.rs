@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{AckKey, ClaimKey, Served, settling};
 use crate::{
-    channels::{Refusal, Sent},
+    channels::{Outlet, Refusal, Sent},
     services::{Context, Error, Result, notifications, rendering, unsubscribe},
     storage::{
         self,
@@ -105,6 +105,19 @@ pub async fn mark(context: &Context, claim: &ClaimKey, lease_secs: f64, ids: &[U
         notifications::wake(context);
     }
     Ok(marked)
+}
+
+/// Marks deliveries of a claim for a worker that settles them by itself, and renews the claim.
+///
+/// # Errors
+/// [`Error::NotFound`] for a claim of a channel that is no longer served from outside, and what storage says.
+pub async fn mark_and_renew(context: &Context, claim: &ClaimKey, ids: &[Uuid]) -> Result<Vec<(Uuid, i16)>> {
+    let snapshot = context.directory.snapshot(&context.side).await?;
+    let outlet = snapshot.provider(claim.provider_id).and_then(|(_, p)| Some(p.connector.as_ref().ok()?.outlet()));
+    let Some(Outlet::Outside { lease, .. }) = outlet else { return Err(Error::NotFound("the claim".to_owned())) };
+    let lease = lease.as_secs_f64();
+    pulling::renew(&mut *context.db.conn().await?, &[claim.chunk], &[claim.token], &[], lease).await?;
+    mark(context, claim, lease, ids).await
 }
 
 /// Marks deliveries and renders them. What cannot be rendered is settled here, as our own workers would: it never leaves.

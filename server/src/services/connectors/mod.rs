@@ -157,9 +157,9 @@ fn parts<const N: usize>(text: &str) -> Option<[&str; N]> {
 ///
 /// # Errors
 /// What storage says.
-pub async fn ask(context: &Context, served: &Served, instance: &str, in_flight: i32) -> Result<()> {
+pub async fn ask(context: &Context, served: &Served, instance: &str) -> Result<()> {
     let arrival =
-        Arrival { provider_id: served.provider_id, name: instance, software: "", in_flight, connected: false };
+        Arrival { provider_id: served.provider_id, name: instance, software: "", in_flight: 0, connected: false };
     storage::connectors::arrive(&mut *context.lists.conn().await?, arrival).await?;
     Ok(())
 }
