@@ -21,6 +21,7 @@ pub mod templates;
 pub mod trigger_kinds;
 pub mod trigger_trials;
 pub mod triggers;
+pub mod web_chats;
 
 #[cfg(test)]
 mod tests {
@@ -38,6 +39,7 @@ mod tests {
             ("CampaignRecipient", campaigns::RECIPIENTS),
             ("Channel", channels::COLUMNS),
             ("Connector", channels::CONNECTORS),
+            ("ConnectorInstance", channels::INSTANCES),
             ("Consent", consents::COLUMNS),
             ("Contact", contacts::COLUMNS),
             ("Conversation", conversations::COLUMNS),
