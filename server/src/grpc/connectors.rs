@@ -116,7 +116,7 @@ impl ConnectorService for Connectors {
     ) -> Result<Response<v1::ClaimDeliveriesResponse>, Status> {
         let (channel, instance, chunk) = convert::read(&self.context, request.into_inner(), |r, f| {
             if r.chunk < 0 {
-                f.note("chunk", "must be the number in a ticket, or 0 for whichever is next");
+                f.note("chunk", "must be the number of a chunk, or 0 for whichever is next");
             }
             let channel = f.name("channel", "channels", &r.channel);
             (channel, connector::instance("instance", r.instance, f), Some(r.chunk).filter(|chunk| *chunk > 0))

@@ -279,6 +279,17 @@ impl Channel {
 }
 
 impl Provider {
+    /// Where connectors outside fetch its deliveries and none of them is there: when that is looked at again, in machine time.
+    #[must_use]
+    pub fn absent_until(&self, machine_now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        match self.connector.as_ref().map(|connector| connector.outlet()) {
+            Ok(Outlet::Outside { grace, .. }) if !self.seen_within(grace, machine_now) => {
+                Some(machine_now + ABSENT_FOR)
+            }
+            Ok(Outlet::Outside { .. } | Outlet::WebChat | Outlet::Wire) | Err(_) => None,
+        }
+    }
+
     fn seen_within(&self, grace: Duration, machine_now: DateTime<Utc>) -> bool {
         let grace = TimeDelta::from_std(grace).unwrap_or(TimeDelta::MAX);
         self.row.last_seen_at.is_some_and(|seen| machine_now - seen <= grace)
@@ -287,14 +298,9 @@ impl Provider {
     /// Until when it is not called, in machine time; none when it may be called.
     fn down_until(&self, machine_now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         match (&self.connector, self.row.enabled) {
-            (Ok(connector), true) => match connector.outlet() {
-                Outlet::Outside { grace, .. } if !self.seen_within(grace, machine_now) => {
-                    Some(machine_now + ABSENT_FOR)
-                }
-                Outlet::Outside { .. } | Outlet::WebChat | Outlet::Wire => {
-                    self.row.open_until.filter(|until| *until > machine_now)
-                }
-            },
+            (Ok(_), true) => {
+                self.absent_until(machine_now).or(self.row.open_until.filter(|until| *until > machine_now))
+            }
             (Err(_), _) | (_, false) => Some(machine_now + BROKEN_FOR),
         }
     }

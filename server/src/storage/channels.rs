@@ -181,7 +181,8 @@ pub async fn providers(conn: &mut Conn, channels: &[i32]) -> Result<Vec<Provider
     let rows = sqlx::query_as!(
         ProviderRow,
         r#"select id, channel_id, name, connector, settings, enabled, rate_per_second, in_flight, timeout_ms, open_until,
-                  (select max(i.seen_at) from connector_instance i where i.provider_id = p.id) as "last_seen_at?"
+                  (select max(i.seen_at + case when i.connected then interval '15 s' else '0' end) from connector_instance i
+                    where i.provider_id = p.id) as "last_seen_at?"
              from channel_provider p where channel_id = any($1) order by channel_id, position, id"#,
         channels
     )

@@ -49,7 +49,8 @@ pub struct ProviderRow {
     pub timeout_ms: Option<i32>,
     /// Machine time until which its circuit breaker is open.
     pub open_until: Option<DateTime<Utc>>,
-    /// Machine time at which a connector outside the process that serves it was last seen.
+    /// Machine time at which a connector outside the process that serves it was last seen; one that is connected shows itself
+    /// every 5 s, and counts as seen for 15 s.
     pub last_seen_at: Option<DateTime<Utc>>,
 }
 
@@ -93,7 +94,8 @@ pub async fn load(conn: &mut Conn) -> Result<Directory> {
     let providers = sqlx::query_as!(
         ProviderRow,
         r#"select id, channel_id, name, connector, settings, enabled, rate_per_second, in_flight, timeout_ms, open_until,
-                  (select max(i.seen_at) from connector_instance i where i.provider_id = p.id) as "last_seen_at?"
+                  (select max(i.seen_at + case when i.connected then interval '15 s' else '0' end) from connector_instance i
+                    where i.provider_id = p.id) as "last_seen_at?"
              from channel_provider p
             where exists (select from channel c where c.id = p.channel_id and c.deleted_at is null)
             order by channel_id, position, id"#

@@ -214,3 +214,20 @@ pub async fn end(conn: &mut Conn, chunk: i64, token: Uuid) -> Result<bool> {
     .await?;
     Ok(back > 0)
 }
+
+/// Takes back what was left to the connectors of a channel and nobody claimed: none of them is there any more.
+///
+/// # Errors
+/// What storage says.
+pub async fn take_back(conn: &mut Conn, channel_id: i32) -> Result<u64> {
+    let done = sqlx::query!(
+        r#"with l as (select d.id from send_group g join dispatch d on d.send_group_id = g.id
+                       where g.channel_id = $1 and d.pulled and d.published_at is not null and d.token is null
+                       order by d.id for update of d)
+           update dispatch d set published_at = null, lease_until = null from l where d.id = l.id"#,
+        channel_id
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
+}

@@ -4,7 +4,10 @@
 //! One process leads. Within a pass the interactive lane goes first; the bulk lane leaves it a share of each channel's rate.
 //! Groups of one channel get their share by weight, and take turns where there is less than a chunk for each.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use domain::{
     channel::Lane,
@@ -42,6 +45,8 @@ pub struct Relay {
     bus: SharedBus,
     buckets: HashMap<i32, Bucket>,
     turn: i64,
+    /// Channels whose chunks are left to connectors outside, as of the last pass.
+    fetched: HashSet<i32>,
 }
 
 /// What a channel may still send: fills with its rate, never above a second's worth; a chunk may leave a debt.
@@ -64,7 +69,7 @@ impl Relay {
     /// A relay that publishes on `bus`.
     #[must_use]
     pub fn new(context: Context, bus: SharedBus) -> Self {
-        Self { context, bus, buckets: HashMap::new(), turn: 0 }
+        Self { context, bus, buckets: HashMap::new(), turn: 0, fetched: HashSet::new() }
     }
 
     /// Runs until `stop`: waits to lead, then leads.
@@ -115,8 +120,21 @@ impl Relay {
         Ok(())
     }
 
+    /// What was left to connectors outside that have gone since is taken back: nobody would claim it.
+    async fn meet_absent_connectors(&mut self, leadership: &mut Leadership) -> anyhow::Result<()> {
+        let snapshot = self.context.directory.snapshot(&self.context.side).await?;
+        let outside = snapshot.channels.iter().filter(|c| c.outside().is_some()).map(|c| c.row.id);
+        let now: HashSet<i32> = outside.filter(|id| snapshot.is_fetched(*id)).collect();
+        for gone in self.fetched.difference(&now) {
+            pulling::take_back(leadership.conn(), *gone).await?;
+        }
+        self.fetched = now;
+        Ok(())
+    }
+
     /// One pass over what waits. Says how long to sleep.
     async fn pass(&mut self, leadership: &mut Leadership) -> anyhow::Result<Duration> {
+        self.meet_absent_connectors(leadership).await?;
         let groups = queue::waiting_groups(leadership.conn(), self.context.clock.now()).await?;
         if groups.is_empty() {
             let next = queue::next_waiting_secs(leadership.conn()).await?;
@@ -162,7 +180,7 @@ impl Relay {
         let chunks =
             queue::grant(leadership.conn(), queue.channel_type.as_str(), lane, &ids, &counts, BUS_LEASE_SECS).await?;
         let deliveries: i64 = chunks.iter().map(|c| i64::from(c.size)).sum();
-        let outside = self.context.directory.snapshot(&self.context.side).await?.is_fetched(channel_id);
+        let outside = self.fetched.contains(&channel_id);
         if let Some(bucket) = self.buckets.get_mut(&channel_id) {
             bucket.tokens -= f64::from(i32::try_from(deliveries).unwrap_or(i32::MAX));
         }

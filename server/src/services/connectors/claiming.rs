@@ -77,7 +77,7 @@ pub async fn claim(context: &Context, served: &Served, instance: &str, chunk: Op
     }
 }
 
-/// The chunk, if it stands; a ticket may outlive its chunk.
+/// The chunk, if it still stands.
 async fn own(conn: &mut storage::Conn, served: &Served, chunk: i64) -> Result<Option<i64>> {
     match pulling::channel_of(conn, chunk).await? {
         None => Ok(None),

@@ -122,18 +122,7 @@ async fn while_no_connector_is_there_people_are_reached_over_the_next_step() -> 
     first.settle(accepted(&handed.ack_id, "m-1")).await?;
     stage.ends_as(served, "reached 0").await?;
     drop(first);
-    eventually(SOON, async || {
-        let there = stage
-            .world
-            .count(
-                "select count(*) from connector_instance i join channel_provider p on p.id = i.provider_id
-                                         join channel c on c.id = p.channel_id where c.slug = 'shop' and i.connected",
-            )
-            .await?;
-        anyhow::ensure!(there == 0, "it still counts as there");
-        Ok(())
-    })
-    .await?;
+    nobody_serves(&stage, "shop").await?;
     let person = stage.person("shop:8").await?;
     let notification = stage.world.begin(&plan, &[person], domain::channel::Lane::Interactive).await?.remove(0);
     let handed = second.delivery().await?;
@@ -141,24 +130,42 @@ async fn while_no_connector_is_there_people_are_reached_over_the_next_step() -> 
     stage.ends_as(notification, "reached 1").await
 }
 
+/// Waits until no instance holds a connection for a channel.
+async fn nobody_serves(stage: &Stage, slug: &str) -> anyhow::Result<()> {
+    eventually(SOON, async || {
+        let there: i64 = sqlx::query_scalar(
+            "select count(*) from connector_instance i join channel_provider p on p.id = i.provider_id
+               join channel c on c.id = p.channel_id where c.slug = $1 and i.connected",
+        )
+        .bind(slug)
+        .fetch_one(&stage.world.db.pool)
+        .await?;
+        anyhow::ensure!(there == 0, "it still counts as there");
+        Ok(())
+    })
+    .await
+}
+
 #[tokio::test]
 async fn where_there_is_no_next_step_it_waits_for_its_connector() -> anyhow::Result<()> {
     let stage = Stage::start().await?;
     stage.outside("shop", "nothing", 2.0, 0.0).await?;
-    let mut connector = Instance::attach(&stage, "shop", "one", 1).await?;
-    let first = stage.notify("shop:7", Success::Sent).await?;
-    let handed = connector.delivery().await?;
     let plan = stage.plan(&["shop"], Success::Sent).await?;
-    let person = stage.person("shop:8").await?;
-    let second = stage.world.begin(&plan, &[person], domain::channel::Lane::Interactive).await?.remove(0);
-    connector.settle(accepted(&handed.ack_id, "m-1")).await?;
-    stage.ends_as(first, "reached 0").await?;
+    let people = [stage.person("shop:7").await?, stage.person("shop:8").await?];
+    let first = stage.world.begin(&plan, &people[..1], domain::channel::Lane::Interactive).await?.remove(0);
+    let connector = Instance::attach(&stage, "shop", "one", 1).await?;
     drop(connector);
-    let mut connector = Instance::attach(&stage, "shop", "two", 1).await?;
+    nobody_serves(&stage, "shop").await?;
+    let second = stage.world.begin(&plan, &people[1..], domain::channel::Lane::Interactive).await?.remove(0);
+    let mut connector = Instance::attach(&stage, "shop", "one", 2).await?;
     for one in connector.welcome.unsettled.clone() {
         connector.settle(ended(&one.ack_id, v1::Outcome::NotSent)).await?;
     }
-    let handed = connector.delivery().await?;
-    connector.settle(accepted(&handed.ack_id, "m-2")).await?;
+    stage.world.advance(Duration::from_secs(60)); // what was deferred because nobody was there
+    for handed in [connector.delivery().await?, connector.delivery().await?] {
+        let settled = accepted(&handed.ack_id, &handed.delivery);
+        connector.say(v1::attach_connector_request::Item::Settled(settled)).await?;
+    }
+    stage.ends_as(first, "reached 0").await?;
     stage.ends_as(second, "reached 0").await
 }

@@ -213,8 +213,9 @@ impl Instance {
 
     /// What comes next, checkpoints aside.
     pub async fn hear(&mut self) -> anyhow::Result<Heard> {
+        let ends = tokio::time::Instant::now() + SOON;
         loop {
-            let next = tokio::time::timeout(SOON, self.hears.message()).await??;
+            let next = tokio::time::timeout_at(ends, self.hears.message()).await??;
             match next.and_then(|m| m.item) {
                 Some(Heard::Checkpoint(_)) => {}
                 Some(item) => return Ok(item),

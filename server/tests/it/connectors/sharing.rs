@@ -136,5 +136,15 @@ async fn whoever_serves_a_channel_is_listed() -> anyhow::Result<()> {
         anyhow::ensure!(!list().await?[0].connected, "it still counts as connected");
         Ok(())
     })
-    .await
+    .await?;
+    let mut channels = v1::channel_service_client::ChannelServiceClient::new(stage.channel.clone());
+    let name = "channels/shop".to_owned();
+    let long_ago = "update connector_instance set seen_at = seen_at - interval '1 hour'";
+    sqlx::query(long_ago).execute(&stage.world.db.pool).await?;
+    stage.world.context.directory.invalidate();
+    let health = channels.get_channel_health(v1::GetChannelHealthRequest { name: name.clone() }).await?.into_inner();
+    assert_eq!(health.providers[0].breaker(), v1::provider_health::Breaker::Open);
+    let check = channels.check_channel(v1::CheckChannelRequest { name }).await?.into_inner();
+    assert!(!check.ok && check.providers[0].problems[0].description.contains("no connector"), "{check:?}");
+    Ok(())
 }
