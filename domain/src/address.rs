@@ -21,6 +21,12 @@ pub enum AddressError {
     /// No WhatsApp user id.
     #[error("whatsapp_user must be 1 to 128 letters, digits, '.', '_' or '-', such as IN.13491208655302741918")]
     WhatsappUser,
+    /// No id of another medium.
+    #[error(
+        "external must be the medium's name, a colon and the id there, such as telegram:1093: the name of 2 to 32 of a-z, 0-9 \
+         and '-', beginning with a letter; the id of 1 to 200 characters without spaces"
+    )]
+    External,
 }
 
 /// Why a text is no email address.
@@ -58,8 +64,18 @@ impl Address {
             AddressKind::Phone => phone::parse(text, default_country)?,
             AddressKind::Email => email(text)?,
             AddressKind::WhatsappUser => whatsapp_user(text)?,
+            AddressKind::External => external(text)?,
         };
         Ok(Self { kind, value })
+    }
+
+    /// The name of the medium, for an address of kind [`AddressKind::External`].
+    #[must_use]
+    pub fn scheme(&self) -> Option<&str> {
+        match self.kind {
+            AddressKind::External => scheme(&self.value),
+            AddressKind::Phone | AddressKind::Email | AddressKind::WhatsappUser => None,
+        }
     }
 
     /// The value with its middle hidden, for logs, reasons and lists: `+91*******78`, `a***@example.org`.
@@ -124,6 +140,24 @@ fn is_label(label: &str) -> bool {
         && label.chars().all(allowed)
 }
 
+/// The medium's name in an external id, without the colon.
+#[must_use]
+pub fn scheme(value: &str) -> Option<&str> {
+    value.split_once(':').map(|(scheme, _)| scheme)
+}
+
+/// The name is lowered; the id is left as it is, because most media tell upper from lower case.
+fn external(text: &str) -> Result<String, AddressError> {
+    let (scheme, id) = text.trim().split_once(':').ok_or(AddressError::External)?;
+    let scheme = scheme.to_ascii_lowercase();
+    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    let named = (2..=32).contains(&scheme.len())
+        && scheme.starts_with(|c: char| c.is_ascii_lowercase())
+        && scheme.bytes().all(allowed);
+    let id_fits = (1..=200).contains(&id.chars().count()) && !id.chars().any(|c| c.is_whitespace() || c.is_control());
+    if named && id_fits { Ok(format!("{scheme}:{id}")) } else { Err(AddressError::External) }
+}
+
 fn whatsapp_user(text: &str) -> Result<String, AddressError> {
     let text = text.trim();
     let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
@@ -137,6 +171,17 @@ fn whatsapp_user(text: &str) -> Result<String, AddressError> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn an_id_of_another_medium_names_the_medium() {
+        let read = |text: &str| Address::parse(AddressKind::External, text, None);
+        let address = read(" Telegram:1093:x ").unwrap();
+        assert_eq!((address.value.as_str(), address.scheme()), ("telegram:1093:x", Some("telegram")));
+        for wrong in ["1093", ":1093", "t:1", "telegram:", "telegram:a b", "9x:1", "te legram:1", "telegram:a\u{0}"] {
+            assert_eq!(read(wrong), Err(AddressError::External), "{wrong:?}");
+        }
+        assert!(read(&format!("web:{}", "x".repeat(201))).is_err());
+    }
 
     #[test]
     fn one_mailbox_has_one_form() {

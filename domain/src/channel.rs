@@ -11,6 +11,12 @@ codes! {
         Voice = "VOICE",
         /// Email over SMTP.
         Email = "EMAIL",
+        /// Telegram, over a connector of one's own.
+        Telegram = "TELEGRAM",
+        /// Chat on a web page or in an app, over the API.
+        Webchat = "WEBCHAT",
+        /// Any other medium, over signed webhooks or a connector outside the process.
+        Webhook = "WEBHOOK",
     }
 }
 
@@ -33,6 +39,8 @@ codes! {
         Email = "email",
         /// A WhatsApp business-scoped user id, of a person whose phone is not known.
         WhatsappUser = "whatsapp_user",
+        /// An id in any other medium, behind the medium's name: `telegram:1093`, `web:7f3a`.
+        External = "external",
     }
 }
 
@@ -53,6 +61,17 @@ impl ChannelType {
             Self::Whatsapp => &[AddressKind::Phone, AddressKind::WhatsappUser],
             Self::Sms | Self::Voice => &[AddressKind::Phone],
             Self::Email => &[AddressKind::Email],
+            Self::Telegram | Self::Webchat | Self::Webhook => &[AddressKind::External],
+        }
+    }
+
+    /// Whether channels of this type reach addresses of one medium only: those whose part before the colon is that of the
+    /// channel's own address. Ids of two media must never meet.
+    #[must_use]
+    pub const fn has_scheme(self) -> bool {
+        match self {
+            Self::Telegram | Self::Webchat | Self::Webhook => true,
+            Self::Whatsapp | Self::Sms | Self::Voice | Self::Email => false,
         }
     }
 }

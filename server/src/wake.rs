@@ -48,11 +48,15 @@ pub enum Topic {
     Media,
     /// Signs wait to be given to providers.
     Courtesies,
+    /// Chunks wait for connectors outside, or were settled by one.
+    Pulls,
+    /// A web chat has something to show.
+    WebChat,
 }
 
 impl Topic {
     /// Every topic.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::Relay,
         Self::Fallback,
         Self::Receipts,
@@ -68,6 +72,8 @@ impl Topic {
         Self::Conversations,
         Self::Media,
         Self::Courtesies,
+        Self::Pulls,
+        Self::WebChat,
     ];
 
     const fn name(self) -> &'static str {
@@ -87,6 +93,8 @@ impl Topic {
             Self::Conversations => "conversations",
             Self::Media => "media",
             Self::Courtesies => "courtesies",
+            Self::Pulls => "pulls",
+            Self::WebChat => "web_chat",
         }
     }
 

@@ -14,7 +14,8 @@ use crate::input::duration;
 use crate::nouns::{
     audiences::Audiences, call_lists::CallLists, campaigns::Campaigns, channels::Channels, compliance::Compliance,
     contacts::Contacts, controllers::Controllers, conversations::Conversations, events::Events, messages::Messages, notifications::Notifications,
-    policies::Policies, sources::Sources, templates::Templates, triggers::Triggers, webhooks::Webhooks,
+    policies::Policies, sources::Sources, templates::Templates, triggers::Triggers, web_chats::WebChats,
+    webhooks::Webhooks,
 };
 use crate::out::Out;
 use crate::session::Session;
@@ -117,6 +118,9 @@ enum Command {
     /// Messages of all channels, in and out.
     #[command(subcommand)]
     Messages(Messages),
+    /// Be a visitor of a web chat.
+    #[command(subcommand)]
+    WebChats(WebChats),
     /// Everything that happens, in one order, from a cursor.
     #[command(subcommand)]
     Events(Events),
@@ -182,6 +186,7 @@ impl Command {
             Self::Controllers(it) => it.run(session).await,
             Self::Conversations(it) => it.run(session).await,
             Self::Messages(it) => it.run(session).await,
+            Self::WebChats(it) => it.run(session).await,
             Self::Events(it) => it.run(session).await,
             Self::Webhooks(it) => it.run(session).await,
             Self::Call(it) => it.run(session).await,

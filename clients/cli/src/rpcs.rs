@@ -87,6 +87,17 @@ rpcs! {
         RemoveSuppressions(RemoveSuppressionsRequest) -> v1::RemoveSuppressionsResponse;
         ListSuppressions(ListSuppressionsRequest) -> v1::ListSuppressionsResponse;
     }
+    ConnectorService {
+        AttachConnector(AttachConnectorRequest) -> v1::AttachConnectorResponse;
+        StreamDeliveries(StreamDeliveriesRequest) -> v1::StreamDeliveriesResponse;
+        AckDelivery(AckDeliveryRequest) -> v1::AckDeliveryResponse;
+        IngestInbound(IngestInboundRequest) -> v1::IngestInboundResponse;
+        ReportReceipt(ReportReceiptRequest) -> v1::ReportReceiptResponse;
+        ClaimDeliveries(ClaimDeliveriesRequest) -> v1::ClaimDeliveriesResponse;
+        MarkAttempts(MarkAttemptsRequest) -> v1::MarkAttemptsResponse;
+        ReportOutcomes(ReportOutcomesRequest) -> v1::ReportOutcomesResponse;
+        ListConnectorInstances(ListConnectorInstancesRequest) -> v1::ListConnectorInstancesResponse;
+    }
     ContactService {
         CreateContact(CreateContactRequest) -> v1::Contact;
         GetContact(GetContactRequest) -> v1::Contact;
@@ -214,6 +225,14 @@ rpcs! {
         ReplayFiring(ReplayFiringRequest) -> v1::Firing;
         PreviewSchedule(PreviewScheduleRequest) -> v1::PreviewScheduleResponse;
         GetTriggerSql(GetTriggerSqlRequest) -> v1::TriggerSql;
+    }
+    WebChatService {
+        StartSession(StartWebChatSessionRequest) -> v1::WebChatSession;
+        SendMessage(SendWebChatMessageRequest) -> v1::SendWebChatMessageResponse;
+        StreamMessages(StreamWebChatMessagesRequest) -> v1::StreamWebChatMessagesResponse;
+        AcknowledgeMessages(AcknowledgeWebChatMessagesRequest) -> v1::AcknowledgeWebChatMessagesResponse;
+        SetTyping(SetWebChatTypingRequest) -> v1::SetWebChatTypingResponse;
+        EndSession(EndWebChatSessionRequest) -> v1::WebChatSession;
     }
 }
 

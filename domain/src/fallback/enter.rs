@@ -192,7 +192,7 @@ impl Walk<'_> {
     /// The person is asked about before the line: who opted out is skipped for that, whatever the channel's health.
     fn try_channel(&mut self, index: usize, step: &Step, channel: &ChannelFact) -> Result<Send, Refused> {
         let (entry, channel_type) = (self.entry, channel.channel_type);
-        let address = self.recipient.address_for(channel_type, entry.purpose)?;
+        let address = self.recipient.address_for(channel, entry.purpose)?;
         let template = step.template.as_deref().or(entry.template);
         let content = match template {
             Some(slug) => Some(self.channels.content_for(slug, channel_type, self.recipient, address, entry.now)?),

@@ -3,6 +3,7 @@
 //! [`ChannelFacts`] are the same for every recipient of a page and are loaded once; [`RecipientFacts`] are one contact's.
 
 use crate::{
+    address::scheme,
     channel::{AddressKind, ChannelType},
     consent::{self, Consent},
     locale::Locale,
@@ -64,6 +65,8 @@ pub struct ChannelFact {
     pub slug: String,
     /// Its type.
     pub channel_type: ChannelType,
+    /// The medium whose ids it reaches, where its type has several ([`ChannelType::has_scheme`]).
+    pub scheme: Option<String>,
     /// Whether its owner lets it be used.
     pub enabled: bool,
     /// Whether its provider refused the channel itself, so that it waits for a person.
@@ -122,15 +125,15 @@ impl AddressFacts {
 }
 
 impl RecipientFacts {
-    /// The address to use on this channel type: of the kinds that it reaches, the preferred first, the first that may be
-    /// written to.
+    /// The address to use on this channel: of the kinds that it reaches, the preferred first, the first that may be written
+    /// to.
     ///
     /// # Errors
     /// NO_ADDRESS where there is none of these kinds, else what is wrong with the first.
-    pub fn address_for(&self, channel_type: ChannelType, purpose: &str) -> Result<&AddressFacts, Reason> {
-        let mut refusal = None;
+    pub fn address_for(&self, channel: &ChannelFact, purpose: &str) -> Result<&AddressFacts, Reason> {
+        let (channel_type, mut refusal) = (channel.channel_type, None);
         for kind in channel_type.address_kinds() {
-            for address in self.addresses.iter().filter(|a| a.kind == *kind) {
+            for address in self.addresses.iter().filter(|a| a.kind == *kind && channel.reaches(&a.value)) {
                 match address.may_be_written_to(channel_type, purpose) {
                     Ok(()) => return Ok(address),
                     Err(reason) => refusal = refusal.or(Some(reason)),
@@ -142,6 +145,11 @@ impl RecipientFacts {
 }
 
 impl ChannelFact {
+    /// Whether an address of a kind that it reaches is one of its own medium.
+    fn reaches(&self, value: &str) -> bool {
+        self.scheme.as_deref().is_none_or(|own| scheme(value) == Some(own))
+    }
+
     /// Whether the channel can be used now.
     ///
     /// # Errors

@@ -115,12 +115,16 @@ impl Success {
     /// Whether a channel of this type can prove this success at all.
     ///
     /// A mail server says that it took the mail and no more; a voice provider says that a call was answered, never that it
-    /// was delivered; a short message is never known to be read.
+    /// was delivered; a short message is never known to be read. What a connector of one's own can prove is what it
+    /// reports: all of it may be.
     #[must_use]
     pub const fn provable_by(self, channel_type: ChannelType) -> bool {
         match (channel_type, self) {
             (_, Self::Sent)
-            | (ChannelType::Whatsapp, Self::Delivered | Self::Read | Self::Replied | Self::Acknowledged) => true,
+            | (
+                ChannelType::Whatsapp | ChannelType::Telegram | ChannelType::Webchat | ChannelType::Webhook,
+                Self::Delivered | Self::Read | Self::Replied | Self::Acknowledged,
+            ) => true,
             (ChannelType::Sms, Self::Delivered | Self::Replied | Self::Acknowledged)
             | (ChannelType::Voice, Self::Read | Self::Replied | Self::Acknowledged) => true,
             (ChannelType::Sms, Self::Read)
@@ -144,8 +148,8 @@ impl Success {
     #[must_use]
     pub const fn needs_read_fallback(self, channel_type: ChannelType) -> bool {
         match (self, channel_type) {
-            (Self::Read, ChannelType::Whatsapp) => true,
-            (Self::Read, ChannelType::Sms | ChannelType::Voice | ChannelType::Email)
+            (Self::Read, ChannelType::Whatsapp | ChannelType::Telegram | ChannelType::Webhook) => true,
+            (Self::Read, ChannelType::Sms | ChannelType::Voice | ChannelType::Email | ChannelType::Webchat)
             | (Self::Sent | Self::Delivered | Self::Replied | Self::Acknowledged, _) => false,
         }
     }

@@ -293,6 +293,7 @@ fn channels() -> ChannelFacts {
         key,
         slug: format!("channel-{key}"),
         channel_type,
+        scheme: None,
         enabled: true,
         parked: false,
         providers_down_until: None,

@@ -30,6 +30,10 @@ pub const MAX_ROW_TITLE: usize = 24;
 pub const MAX_ROW_DESCRIPTION: usize = 72;
 /// The characters of a choice's payload.
 pub const MAX_CHOICE_ID: usize = 200;
+/// The characters of a Telegram message.
+pub const MAX_TELEGRAM_TEXT: usize = 4096;
+/// The characters of a message in a web chat or over a connector of one's own.
+pub const MAX_OPEN_TEXT: usize = 16_000;
 /// The characters of a mail's subject.
 pub const MAX_SUBJECT: usize = 250;
 /// The characters of each part of a mail.
@@ -136,6 +140,12 @@ pub fn check(channel_type: ChannelType, content: &Content) -> Vec<Breach> {
             }
         }
         (ChannelType::Voice, Content::Voice { .. }) => found.voice(content),
+        (ChannelType::Telegram, Content::Text { .. } | Content::Choices { .. }) => {
+            found.open(content, MAX_TELEGRAM_TEXT)
+        }
+        (ChannelType::Webchat | ChannelType::Webhook, Content::Text { .. } | Content::Choices { .. }) => {
+            found.open(content, MAX_OPEN_TEXT);
+        }
         (channel_type, _) => found.wrong("type", format!("is not a content that {channel_type} can carry")),
     }
     found.0
@@ -177,6 +187,17 @@ impl Breaches {
             self.wrong("text", "is empty");
         }
         self.at_most("text", usize::from(sms::segments(&text).parts), usize::from(MAX_SMS_PARTS), "SMS parts");
+    }
+
+    /// Media whose messages have no form but ours: words, with or without choices.
+    fn open(&mut self, content: &Content, limit: usize) {
+        match content {
+            Content::Choices { text, choices, .. } => {
+                self.body("text", text, limit);
+                self.choices("choices", choices, MAX_ROWS);
+            }
+            other => self.body("text", &other.plain_text(), limit),
+        }
     }
 
     /// What holds for choices everywhere: some, not too many, each with an id of its own and a title.

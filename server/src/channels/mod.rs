@@ -11,6 +11,7 @@
 //! never logs a body, an address or a token, and no [`Refusal::detail`] holds any.
 
 pub mod echo;
+pub mod external;
 pub mod forms;
 pub mod kannel;
 pub mod meaning;
@@ -21,6 +22,8 @@ pub mod smtp;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod twilio;
+pub mod web_chat;
+pub mod webhook;
 pub mod wire;
 
 use std::{collections::BTreeMap, fmt, time::Duration};
@@ -97,8 +100,29 @@ pub trait Connector: Send + Sync + fmt::Debug {
         Sent::NotSent { detail: "this provider takes no such sign".to_owned() }
     }
 
+    /// Where its deliveries go. Only those of [`Outlet::Wire`] are given to [`Connector::send`].
+    fn outlet(&self) -> Outlet {
+        Outlet::Wire
+    }
+
     /// A cheap call that proves address and credentials. An error says what is wrong and what to do.
     async fn check(&self) -> Result<(), String>;
+}
+
+/// Where the deliveries of a provider go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outlet {
+    /// Over the network, by a call of the connector.
+    Wire,
+    /// Nowhere: they are stored, and the visitor's stream shows them.
+    WebChat,
+    /// To processes outside that fetch them.
+    Outside {
+        /// How long a delivery is theirs, counted anew as long as they are there.
+        lease: Duration,
+        /// How long after the last one was seen the provider still counts as there.
+        grace: Duration,
+    },
 }
 
 /// What a provider can do and how it wants to be treated.

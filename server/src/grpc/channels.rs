@@ -131,7 +131,7 @@ impl ChannelService for Channels {
         })?;
         let (page, after) = (page?, |name: &str, last: &Option<String>| last.as_deref().is_none_or(|last| name > last));
         let mut kinds: Vec<_> = registry::KINDS.iter().collect();
-        kinds.retain(|k| channel_type.is_none_or(|t| t == k.channel_type) && after(k.name, &page.after));
+        kinds.retain(|k| channel_type.is_none_or(|t| k.serves(t)) && after(k.name, &page.after));
         kinds.sort_by_key(|k| k.name);
         let (kinds, next_page_token) = page.close(kinds, |kind| kind.name.to_owned());
         let connectors = kinds.into_iter().map(channel::connector).collect();

@@ -18,6 +18,7 @@ mod call_lists;
 mod campaigns;
 mod channels;
 mod compliance;
+mod connectors;
 mod contacts;
 mod controllers;
 mod conversations;
@@ -27,6 +28,7 @@ mod notifications;
 mod policies;
 mod templates;
 mod triggers;
+mod web_chat;
 
 use std::time::Duration;
 
@@ -36,7 +38,10 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::{Server, server::TcpIncoming};
 use tonic_health::ServingStatus;
 
-use crate::services::{Context, events::Feed};
+use crate::{
+    services::{Context, bell::Bell, events::Feed, web_chat::Ears},
+    wake::Topic,
+};
 
 /// The biggest request that is read: the files of a mail, at most 5 MiB, and what is said besides.
 pub const MAX_REQUEST_BYTES: usize = 8 * 1024 * 1024;
@@ -80,6 +85,10 @@ pub async fn serve(listener: TcpListener, context: Context, shutdown: Cancellati
     let controllers = controllers::Controllers { context: of(), shutdown: shutdown.clone() };
     let campaigns = campaigns::Campaigns { context: of(), shutdown: shutdown.clone() };
     let messages = messages::Messages { context: of(), shutdown: shutdown.clone() };
+    let bell = |topic| Bell::hang(context.wake.clone(), topic, shutdown.clone());
+    let connectors = connectors::Connectors { context: of(), pulls: bell(Topic::Pulls), shutdown: shutdown.clone() };
+    let ears = Ears::new(bell(Topic::WebChat));
+    let web_chat = web_chat::WebChat { context: of(), ears, shutdown: shutdown.clone() };
     let stopping = shutdown.clone();
     Server::builder()
         .tcp_nodelay(true)
@@ -93,6 +102,8 @@ pub async fn serve(listener: TcpListener, context: Context, shutdown: Cancellati
         .add_service(limited!(call_list_service_server::CallListServiceServer, call_lists::CallLists { context: of() }))
         .add_service(limited!(campaign_service_server::CampaignServiceServer, campaigns))
         .add_service(limited!(channel_service_server::ChannelServiceServer, channels::Channels { context: of() }))
+        .add_service(limited!(connector_service_server::ConnectorServiceServer, connectors))
+        .add_service(limited!(contact_service_server::ContactServiceServer, contacts::Contacts { context: of() }))
         .add_service(limited!(
             compliance_service_server::ComplianceServiceServer,
             compliance::Compliance { context: of() }
@@ -106,6 +117,7 @@ pub async fn serve(listener: TcpListener, context: Context, shutdown: Cancellati
         .add_service(limited!(policy_service_server::PolicyServiceServer, policies::Policies { context: of() }))
         .add_service(limited!(template_service_server::TemplateServiceServer, templates::Templates { context: of() }))
         .add_service(limited!(trigger_service_server::TriggerServiceServer, triggers::Triggers { context: of() }))
+        .add_service(limited!(web_chat_service_server::WebChatServiceServer, web_chat))
         .serve_with_incoming_shutdown(TcpIncoming::from(listener), async move {
             stopping.cancelled().await;
             health.set_service_status("", ServingStatus::NotServing).await;

@@ -43,6 +43,11 @@ pub fn bounded<R, T: Send + 'static>(
     Box::pin(merged.take_while(|item| std::future::ready(item.is_some())).filter_map(std::future::ready))
 }
 
+/// Runs what keeps a stream alive, apart from the call that opened it. It must end by itself when its stream is gone.
+pub fn apart(work: impl Future<Output = ()> + Send + 'static) {
+    tokio::spawn(work);
+}
+
 /// The status of a stream that ends because the server stops.
 #[must_use]
 pub fn shutting_down() -> Status {

@@ -24,7 +24,7 @@ use tokio::sync::Mutex;
 use super::Result;
 use crate::{
     channels::{
-        Connector, registry,
+        Connector, Outlet, registry,
         settings::{ProcessSecrets, ProviderSettings, SecretSource, SettingProblem},
     },
     storage::{
@@ -39,6 +39,9 @@ const FRESH: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(1);
 /// When a provider that cannot be built is looked at again, as far as steps ask.
 const BROKEN_FOR: TimeDelta = TimeDelta::minutes(1);
+
+/// When a provider of which no connector outside is there is looked at again.
+const ABSENT_FOR: TimeDelta = TimeDelta::seconds(10);
 
 /// One provider, ready to be called, or with what stands in the way.
 #[derive(Debug, Clone)]
@@ -238,6 +241,13 @@ impl Snapshot {
         }
     }
 
+    /// Whether connectors outside fetch the deliveries of a channel, and at least one is there. Where none is, our own workers
+    /// see to it that its people are reached another way.
+    #[must_use]
+    pub fn is_fetched(&self, channel: i32) -> bool {
+        self.channel(channel).is_some_and(|c| c.outside().is_some() && c.down_until(self.read_at).is_none())
+    }
+
     /// The channel with this key.
     #[must_use]
     pub fn channel(&self, id: i32) -> Option<&Channel> {
@@ -264,6 +274,7 @@ impl Snapshot {
             key: c.row.id,
             slug: c.row.slug.clone(),
             channel_type: c.row.channel_type,
+            scheme: c.scheme().map(str::to_owned),
             enabled: c.row.state != "disabled",
             parked: c.row.state == "parked",
             providers_down_until: c.down_until(self.read_at).map(|until| now + (until - self.read_at)),
@@ -288,6 +299,12 @@ impl Channel {
         self.row.channel_type == ChannelType::Sms && (limited || self.row.price.is_some())
     }
 
+    /// The medium whose ids it reaches, where its type has several.
+    #[must_use]
+    pub fn scheme(&self) -> Option<&str> {
+        domain::address::scheme(&self.row.service_identifier).filter(|_| self.row.channel_type.has_scheme())
+    }
+
     /// The first provider that may be called now, by machine time.
     #[must_use]
     pub fn usable_provider(&self, machine_now: DateTime<Utc>) -> Option<(&Provider, &Arc<dyn Connector>)> {
@@ -295,8 +312,16 @@ impl Channel {
         self.providers.iter().filter(usable).find_map(|p| Some((p, p.connector.as_ref().ok()?)))
     }
 
+    /// The provider whose deliveries connectors outside the process fetch, where the channel has such a one.
+    #[must_use]
+    pub fn outside(&self) -> Option<(&Provider, &Arc<dyn Connector>)> {
+        let built = self.providers.iter().filter_map(|p| Some((p, p.connector.as_ref().ok()?)));
+        built.into_iter().find(|(_, connector)| matches!(connector.outlet(), Outlet::Outside { .. }))
+    }
+
     /// Where no provider may be called: when the first of them is to be tried again, in machine time.
-    fn down_until(&self, machine_now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    #[must_use]
+    pub fn down_until(&self, machine_now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let untils: Vec<Option<DateTime<Utc>>> = self.providers.iter().map(|p| p.down_until(machine_now)).collect();
         match untils.iter().any(Option::is_none) {
             true => None,
@@ -306,10 +331,28 @@ impl Channel {
 }
 
 impl Provider {
+    /// Where connectors outside fetch its deliveries and none of them is there: when that is looked at again, in machine time.
+    #[must_use]
+    pub fn absent_until(&self, machine_now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        match self.connector.as_ref().map(|connector| connector.outlet()) {
+            Ok(Outlet::Outside { grace, .. }) if !self.seen_within(grace, machine_now) => {
+                Some(machine_now + ABSENT_FOR)
+            }
+            Ok(Outlet::Outside { .. } | Outlet::WebChat | Outlet::Wire) | Err(_) => None,
+        }
+    }
+
+    fn seen_within(&self, grace: Duration, machine_now: DateTime<Utc>) -> bool {
+        let grace = TimeDelta::from_std(grace).unwrap_or(TimeDelta::MAX);
+        self.row.last_seen_at.is_some_and(|seen| machine_now - seen <= grace)
+    }
+
     /// Until when it is not called, in machine time; none when it may be called.
     fn down_until(&self, machine_now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         match (&self.connector, self.row.enabled) {
-            (Ok(_), true) => self.row.open_until.filter(|until| *until > machine_now),
+            (Ok(_), true) => {
+                self.absent_until(machine_now).or(self.row.open_until.filter(|until| *until > machine_now))
+            }
             (Err(_), _) | (_, false) => Some(machine_now + BROKEN_FOR),
         }
     }

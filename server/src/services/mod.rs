@@ -7,12 +7,15 @@ use crate::{blobs::Blobs, clock::Clock, storage::Db, wake::Wake};
 
 pub mod asking;
 pub mod audiences;
+pub mod bell;
 pub mod call_lists;
 pub mod calls;
 pub mod campaigns;
 pub mod caps;
 pub mod channels;
+pub mod connectors;
 pub mod consents;
+pub mod contact_sessions;
 pub mod contacts;
 pub mod controllers;
 pub mod conversations;
@@ -45,6 +48,7 @@ pub mod suppressions;
 pub mod templates;
 pub mod triggers;
 pub mod unsubscribe;
+pub mod web_chat;
 pub mod webhooks;
 pub mod work;
 

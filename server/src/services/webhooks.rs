@@ -91,24 +91,54 @@ pub async fn store(context: &Context, checked: &Checked, arrived: DateTime<Utc>)
     if facts.receipts.is_empty() && facts.inbound.is_empty() {
         return Ok(());
     }
+    let from = Origin { channel_id: channel.row.id, provider_id: *provider_id, body: &checked.body };
+    keep(context, &from, &facts.receipts, &facts.inbound, arrived).await?;
+    Ok(())
+}
+
+/// Whom facts come from, and the request that brought them, as it came.
+#[derive(Debug, Clone, Copy)]
+pub struct Origin<'a> {
+    /// The channel.
+    pub channel_id: i32,
+    /// The provider.
+    pub provider_id: i32,
+    /// The raw request.
+    pub body: &'a [u8],
+}
+
+/// Stores facts in one transaction, and wakes who takes them up. Says for each message whether it is new.
+///
+/// # Errors
+/// What storage says.
+pub async fn keep(
+    context: &Context,
+    from: &Origin<'_>,
+    facts: &[ReceiptFact],
+    messages: &[InboundFact],
+    arrived: DateTime<Utc>,
+) -> storage::Result<Vec<bool>> {
     let mut tx = context.db.begin().await?;
-    let body_id = receipts::store_body(&mut tx, *provider_id, &checked.body).await?;
-    if !facts.receipts.is_empty() {
-        let new: Vec<NewReceipt> = facts.receipts.iter().map(receipt).collect();
-        receipts::store(&mut tx, *provider_id, body_id, &new).await?;
+    let body_id = receipts::store_body(&mut tx, from.provider_id, from.body).await?;
+    if !facts.is_empty() {
+        let new: Vec<NewReceipt> = facts.iter().map(receipt).collect();
+        receipts::store(&mut tx, from.provider_id, body_id, &new).await?;
     }
-    for fact in &facts.inbound {
-        let Some(new) = message(context, fact, channel.row.id, *provider_id)? else { continue };
-        inbound::store(&mut tx, &new, body_id, arrived).await?;
+    let mut are_new = Vec::with_capacity(messages.len());
+    for fact in messages {
+        are_new.push(match message(context, fact, from.channel_id, from.provider_id)? {
+            Some(new) => inbound::store(&mut tx, &new, body_id, arrived).await?,
+            None => false,
+        });
     }
     tx.commit().await?;
-    if !facts.receipts.is_empty() {
+    if !facts.is_empty() {
         context.wake.signal(Topic::Receipts);
     }
-    if !facts.inbound.is_empty() {
+    if !messages.is_empty() {
         context.wake.signal(Topic::Inbound);
     }
-    Ok(())
+    Ok(are_new)
 }
 
 /// What to answer once all is stored: the script that a call asks for, or what the provider wants to hear.

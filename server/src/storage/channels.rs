@@ -228,8 +228,10 @@ pub async fn providers(conn: &mut Conn, channels: &[i32]) -> Result<Vec<Provider
     let rows = sqlx::query_as!(
         ProviderRow,
         r#"select id, channel_id, name, connector, settings, enabled, rate_per_second, in_flight, timeout_ms, open_until,
-                  parts_per_second
-             from channel_provider where channel_id = any($1) order by channel_id, position, id"#,
+                  parts_per_second,
+                  (select max(i.seen_at + case when i.connected then interval '15 s' else '0' end) from connector_instance i
+                    where i.provider_id = p.id) as "last_seen_at?"
+             from channel_provider p where channel_id = any($1) order by channel_id, position, id"#,
         channels
     )
     .fetch_all(conn)

@@ -63,6 +63,9 @@ pub struct ProviderRow {
     pub open_until: Option<DateTime<Utc>>,
     /// Parts of short messages a second that it takes; none: no limit of its own.
     pub parts_per_second: Option<f64>,
+    /// Machine time at which a connector outside the process that serves it was last seen; one that is connected shows itself
+    /// every 5 s, and counts as seen for 15 s.
+    pub last_seen_at: Option<DateTime<Utc>>,
 }
 
 /// Everything that stands, by slug, each channel's providers in the order of preference; with Postgres's machine time, against
@@ -121,7 +124,9 @@ pub async fn load(conn: &mut Conn) -> Result<Directory> {
     let providers = sqlx::query_as!(
         ProviderRow,
         r#"select id, channel_id, name, connector, settings, enabled, rate_per_second, in_flight, timeout_ms, open_until,
-                  parts_per_second
+                  parts_per_second,
+                  (select max(i.seen_at + case when i.connected then interval '15 s' else '0' end) from connector_instance i
+                    where i.provider_id = p.id) as "last_seen_at?"
              from channel_provider p
             where exists (select from channel c where c.id = p.channel_id and c.deleted_at is null)
             order by channel_id, position, id"#

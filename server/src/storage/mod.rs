@@ -14,6 +14,7 @@ pub mod campaigns;
 pub mod caps;
 pub mod channel_talk;
 pub mod channels;
+pub mod connectors;
 pub mod consents;
 pub mod contacts;
 pub mod controllers;
@@ -46,6 +47,7 @@ pub mod participants;
 pub mod planning;
 pub mod plans;
 pub mod policies;
+pub mod pulling;
 pub mod queue;
 pub mod receipts;
 pub mod receiving;
@@ -60,6 +62,7 @@ pub mod suppressions;
 pub mod templates;
 pub mod triggers;
 pub mod wake;
+pub mod web_chat;
 
 pub use db::{Conn, Db, Tx};
 

@@ -21,13 +21,13 @@ use super::{
 };
 use crate::{
     bus::{Delivered, Queue, SharedBus},
-    channels::{Outbound, Sent},
+    channels::{Outbound, Outlet, Sent},
     services::{
         Context, consents,
         directory::Channel,
         distances, notifications,
         outcomes::{Ended, Stored},
-        parameters, rendering,
+        parameters, rendering, web_chat,
     },
     storage::{
         self,
@@ -41,6 +41,8 @@ use crate::{
 pub const LEASE: Duration = Duration::from_secs(60);
 /// How long a chunk may wait for a free call before it is given back.
 const MAX_WAIT: Duration = Duration::from_secs(1);
+/// How soon it is looked again whether a connector outside is there, in seconds.
+const ABSENT_SECS: f64 = 2.0;
 /// Chunks at once in one process for each queue, where nothing else is set.
 const PREFETCH: u16 = 100;
 /// How soon a chunk that was given back untried may be granted again.
@@ -139,6 +141,9 @@ impl Dispatch {
         let messages: Vec<Uuid> = of_conversation.map(|c| c.delivery_id).collect();
         let snapshot = self.context.directory.snapshot(&self.context.side).await?;
         let rest = match snapshot.channel(channel_id) {
+            Some(channel) if channel.row.state == "enabled" && channel.outside().is_some() => {
+                self.leave(channel, claimed, snapshot.is_fetched(channel.row.id)).await?
+            }
             Some(channel) if channel.row.state == "enabled" => self.send(chunk, token, channel, claimed).await?,
             Some(channel) if channel.row.state == "parked" => self.give_up(&claimed, Reason::ChannelParked).await?,
             _ => self.give_up(&claimed, Reason::ChannelDisabled).await?,
@@ -282,7 +287,10 @@ impl Dispatch {
             }
             Ok((content, told)) => {
                 let outbound = self.outbound(channel, &provider, &claimed, attempt, content, told);
-                let sent = self.wire(&provider, &outbound, patience).await;
+                let sent = match provider.connector.outlet() {
+                    Outlet::WebChat => web_chat::put(&self.context, &claimed, &outbound).await,
+                    Outlet::Wire | Outlet::Outside { .. } => self.wire(&provider, &outbound, patience).await,
+                };
                 match &sent {
                     // Nothing was asked of it: that proves neither that it works nor that it does not.
                     Sent::Refused(refusal) if refusal.is_own() => self.providers.spare(&provider),
@@ -354,6 +362,18 @@ impl Dispatch {
             ),
             parameters,
         }
+    }
+
+    /// A chunk that connectors outside are to fetch: it goes back for them. While none of them is there, the provider is down.
+    async fn leave(&self, channel: &Channel, claimed: Vec<Claimed>, is_fetched: bool) -> anyhow::Result<Rest> {
+        let mut rest = Rest::default();
+        if is_fetched {
+            rest.queued = true;
+        } else {
+            self.provider_down(channel, claimed, &mut rest).await?;
+            rest.delay_secs = rest.delay_secs.min(ABSENT_SECS);
+        }
+        Ok(rest)
     }
 
     /// No provider may be called. Where the policy has another step the delivery is given up for it, else it waits.

@@ -7,7 +7,10 @@
 
 mod pace;
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use domain::{channel::Lane, pacing::chunk_size_within, price};
 use tokio::sync::watch;
@@ -24,6 +27,7 @@ use crate::{
     storage::{
         self,
         leader::Leadership,
+        pulling,
         queue::{self, Granted, WaitingGroup, Want},
     },
     wake::Topic,
@@ -100,8 +104,21 @@ impl Relay {
         Ok(())
     }
 
+    /// What was left to connectors outside that have gone since is taken back: nobody would claim it.
+    async fn meet_absent_connectors(&self, leadership: &mut Leadership, pace: &mut Pace) -> anyhow::Result<()> {
+        let snapshot = self.context.directory.snapshot(&self.context.side).await?;
+        let outside = snapshot.channels.iter().filter(|c| c.outside().is_some()).map(|c| c.row.id);
+        let now: HashSet<i32> = outside.filter(|id| snapshot.is_fetched(*id)).collect();
+        for gone in pace.fetched.difference(&now) {
+            pulling::take_back(leadership.conn(), *gone).await?;
+        }
+        pace.fetched = now;
+        Ok(())
+    }
+
     /// One pass over what waits. Says how long to sleep.
     async fn pass(&self, leadership: &mut Leadership, pace: &mut Pace) -> anyhow::Result<Duration> {
+        self.meet_absent_connectors(leadership, pace).await?;
         let groups = queue::waiting_groups(leadership.conn(), self.context.clock.now()).await?;
         if groups.is_empty() {
             let next = queue::next_waiting_secs(leadership.conn()).await?;
@@ -154,6 +171,12 @@ impl Relay {
         let chunks = self.lease(leadership, pace, line, &limits, groups, &wants).await?;
         self.meet_budgets(leadership, pace, groups, &wants, &chunks).await?;
         let deliveries: i64 = chunks.iter().map(|c| i64::from(c.size)).sum();
+        if pace.fetched.contains(&line.0) {
+            let granted: Vec<i64> = chunks.iter().map(|c| c.chunk).collect();
+            pulling::leave_to_connectors(leadership.conn(), &granted).await?;
+            self.context.wake.signal(Topic::Pulls);
+            return Ok((deliveries, NEXT));
+        }
         let tickets: Vec<Ticket> = chunks.iter().map(|c| Ticket { chunk: c.chunk }).collect();
         let taken = self.bus.publish(queue, &tickets).await;
         let refused: Vec<i64> =

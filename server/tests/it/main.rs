@@ -13,6 +13,7 @@ mod controllers;
 mod conversations;
 mod events;
 mod hearing;
+mod connectors;
 mod killing;
 mod messages;
 mod papers;

@@ -74,6 +74,7 @@ const SPAWNS: &[(&str, &str)] = &[
     ("server/src/grpc/stream.rs", "a stream outlives the call that opened it"),
     ("server/src/grpc/idempotent.rs", "a write ends although its caller has gone"),
     ("server/src/services/events/reader.rs", "one reader feeds all streams"),
+    ("server/src/services/bell.rs", "one ear wakes all streams of a kind"),
 ];
 
 /// Lines in a file: a wall.

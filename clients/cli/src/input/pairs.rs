@@ -50,8 +50,8 @@ fn from_json(value: serde_json::Value) -> Value {
     Value { kind: Some(kind) }
 }
 
-/// Reads an address: `phone:+919812345678`, `email:a@example.org`, `whatsapp_user:ID`; without a kind an `@` makes it an
-/// email and anything else a phone.
+/// Reads an address: `phone:+919812345678`, `email:a@example.org`, `whatsapp_user:ID`, `external:telegram:1093`; without a
+/// kind an `@` makes it an email and anything else a phone.
 ///
 /// # Errors
 /// A sentence that says what is right.
@@ -60,7 +60,10 @@ pub fn address(text: &str) -> Result<Address, String> {
         Some(("phone" | "tel", value)) => (AddressKind::Phone, value),
         Some(("email" | "mailto", value)) => (AddressKind::Email, value),
         Some(("whatsapp_user" | "whatsapp-user", value)) => (AddressKind::WhatsappUser, value),
-        Some((kind, _)) => return Err(format!("`{kind}` is not a kind of address: phone, email or whatsapp_user")),
+        Some(("external", value)) => (AddressKind::External, value),
+        Some((kind, _)) => {
+            return Err(format!("`{kind}` is not a kind of address: phone, email, whatsapp_user or external"));
+        }
         None if text.contains('@') => (AddressKind::Email, text),
         None => (AddressKind::Phone, text),
     };
@@ -174,7 +177,8 @@ mod tests {
         assert_eq!(kind("+919812345678"), AddressKind::Phone);
         assert_eq!(kind("a@example.org"), AddressKind::Email);
         assert_eq!(kind("whatsapp_user:IN.123"), AddressKind::WhatsappUser);
-        assert!(address("fax:1").unwrap_err().contains("phone, email or whatsapp_user"));
+        assert_eq!(address("external:telegram:1093").unwrap().value, "telegram:1093");
+        assert!(address("fax:1").unwrap_err().contains("phone, email, whatsapp_user or external"));
         assert!(address("phone:").is_err());
     }
 

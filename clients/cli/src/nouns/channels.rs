@@ -24,10 +24,20 @@ pub const COLUMNS: Columns = &[
 /// What a list of connectors shows.
 pub const CONNECTORS: Columns = &[
     ("name", "name"),
-    ("type", "channel_type"),
+    ("types", "channel_types"),
     ("proves", "provable_successes"),
     ("inbound", "inbound"),
     ("what it is for", "description"),
+];
+
+/// What a list of the instances of a connector outside shows.
+pub const INSTANCES: Columns = &[
+    ("instance", "instance"),
+    ("program", "software"),
+    ("connected", "connected"),
+    ("last seen", "last_seen_time"),
+    ("healthy", "health.healthy"),
+    ("in its words", "health.detail"),
 ];
 
 /// Configured lines and the providers behind them.
@@ -70,6 +80,13 @@ pub enum Channels {
     Check(Named),
     /// Show how a channel is: breakers, last failures, backlog.
     Health(Named),
+    /// List the programs that serve a channel from outside.
+    Instances {
+        /// The channel.
+        name: String,
+        #[command(flatten)]
+        paging: Paging,
+    },
     /// List what can be configured, or show the settings of one connector.
     Connectors {
         /// Show the settings of this connector.
@@ -132,6 +149,10 @@ impl Channels {
             Self::Health(Named { name }) => {
                 let request = v1::GetChannelHealthRequest { name: full(&name) };
                 session.show_as(request, view::channel::health).await.map(drop)
+            }
+            Self::Instances { name, paging } => {
+                let request = v1::ListConnectorInstancesRequest { channel: full(&name), ..Default::default() };
+                session.list(request, INSTANCES, &paging).await
             }
             Self::Connectors { name, channel_type, paging } => {
                 connectors(session, name, channel_type.unwrap_or_default(), &paging).await

@@ -28,7 +28,8 @@ pub const COLUMNS: Columns = &[
 pub enum Consents {
     /// Record that the holder of an address opted in or out.
     Set {
-        /// The address: +919812345678, email:a@example.org, whatsapp_user:ID.
+        /// The address: +919812345678, email:a@example.org, whatsapp_user:ID,
+        /// external:telegram:1093.
         #[arg(value_parser = pairs::address)]
         address: v1::Address,
         /// The channel type: whatsapp, sms, voice or email.

@@ -66,7 +66,8 @@ pub enum Contacts {
     Delete(Verb),
     /// Find who has an address.
     Resolve {
-        /// The address: +919812345678, email:a@example.org, whatsapp_user:ID.
+        /// The address: +919812345678, email:a@example.org, whatsapp_user:ID,
+        /// external:telegram:1093.
         #[arg(value_parser = pairs::address)]
         address: v1::Address,
         /// The country of a phone number without `+`, such as IN.
@@ -99,6 +100,9 @@ pub struct Person {
     /// A WhatsApp user id.
     #[arg(long = "whatsapp-user", value_name = "ID")]
     whatsapp_users: Vec<String>,
+    /// An id in another medium, such as telegram:1093; may be given more than once.
+    #[arg(long = "external", value_name = "MEDIUM:ID")]
+    externals: Vec<String>,
     /// The language that the person reads, such as hi or en-IN.
     #[arg(long, value_name = "LANGUAGE")]
     locale: Option<String>,
@@ -131,6 +135,7 @@ impl Person {
             (v1::AddressKind::Phone, &self.phones),
             (v1::AddressKind::Email, &self.emails),
             (v1::AddressKind::WhatsappUser, &self.whatsapp_users),
+            (v1::AddressKind::External, &self.externals),
         ];
         for (kind, values) in kinds {
             contact.addresses.extend(values.iter().map(|it| v1::Address { kind: kind.into(), value: it.clone() }));

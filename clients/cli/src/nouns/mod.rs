@@ -25,6 +25,7 @@ pub mod templates;
 pub mod trigger_kinds;
 pub mod trigger_trials;
 pub mod triggers;
+pub mod web_chats;
 pub mod webhooks;
 
 #[cfg(test)]
@@ -45,6 +46,7 @@ mod tests {
             ("Connector", channels::CONNECTORS),
             ("FrequencyCap", compliance::CAPS),
             ("Suppression", compliance::SUPPRESSIONS),
+            ("ConnectorInstance", channels::INSTANCES),
             ("Consent", consents::COLUMNS),
             ("Contact", contacts::COLUMNS),
             ("Controller", controllers::COLUMNS),

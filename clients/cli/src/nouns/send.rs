@@ -22,7 +22,8 @@ pub struct Send {
     /// To this contact: `42`, or `external:EMP-7` by the id in your own system.
     #[arg(long, conflicts_with = "address")]
     contact: Option<String>,
-    /// To this address: +919812345678, email:a@example.org, whatsapp_user:ID.
+    /// To this address: +919812345678, email:a@example.org, whatsapp_user:ID,
+    /// external:telegram:1093.
     #[arg(long, value_parser = pairs::address)]
     address: Option<v1::Address>,
     #[command(flatten)]

@@ -66,7 +66,8 @@ pub fn connector(out: &mut Out, connector: &Connector) -> io::Result<()> {
     let proves: Vec<_> = connector.provable_successes.iter().map(|it| word("Success", *it)).collect();
     pair(out, "connector", &connector.name)?;
     pair(out, "for", &connector.description)?;
-    pair(out, "channel type", &word("ChannelType", connector.channel_type))?;
+    let types: Vec<_> = connector.channel_types.iter().map(|it| word("ChannelType", *it)).collect();
+    pair(out, "channel types", &types.join(", "))?;
     pair(out, "can prove", &proves.join(", "))?;
     pair(out, "after unknown", &word("AfterUnknown", connector.after_unknown))?;
     pair(out, "inbound", if connector.inbound { "yes" } else { "no" })?;

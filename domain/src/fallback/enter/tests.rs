@@ -33,6 +33,7 @@ fn world() -> World {
         key,
         slug: slug.into(),
         channel_type,
+        scheme: None,
         enabled: true,
         parked: false,
         providers_down_until: None,

@@ -44,7 +44,7 @@ const SETTINGS: &[SettingSpec] = &[
 pub const KIND: ConnectorKind = ConnectorKind {
     name: "kannel",
     description: "Short messages through a Kannel gateway of your own.",
-    channel_type: ChannelType::Sms,
+    channel_types: &[ChannelType::Sms],
     after_unknown: AfterUnknown::Nothing,
     inbound: true,
     entered_webhook: Some("/inbound"),

@@ -2,6 +2,8 @@
 //!
 //! The caller has checked the token.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use domain::{
     channel::{Address, AddressKind},

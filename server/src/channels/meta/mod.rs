@@ -66,7 +66,7 @@ const SETTINGS: &[SettingSpec] = &[
 pub const KIND: ConnectorKind = ConnectorKind {
     name: "whatsapp-cloud",
     description: "WhatsApp through Meta's Cloud API, or through a partner that speaks it.",
-    channel_type: ChannelType::Whatsapp,
+    channel_types: &[ChannelType::Whatsapp],
     after_unknown: AfterUnknown::Echo,
     inbound: true,
     entered_webhook: Some(""),

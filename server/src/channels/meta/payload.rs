@@ -61,7 +61,7 @@ pub(super) fn write(outbound: &Outbound) -> Result<Value, Refusal> {
         AddressKind::Phone => payload["to"] = json!(outbound.to.value.trim_start_matches('+')),
         // A person without a phone number is named by another field; `to` would be read as a number.
         AddressKind::WhatsappUser => payload["recipient"] = json!(outbound.to.value),
-        AddressKind::Email => {
+        AddressKind::Email | AddressKind::External => {
             return Err(refused(FailureClass::FallOver, "address_kind", "a mail address has no WhatsApp"));
         }
     }

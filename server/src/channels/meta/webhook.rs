@@ -4,6 +4,8 @@
 //! would repeat the whole request for a week otherwise. A person may have a phone number, a user id, or both.
 //! Shapes: <https://developers.facebook.com/docs/whatsapp/cloud-api/webhooks/components>.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use domain::{
     channel::{Address, AddressKind},

@@ -59,7 +59,7 @@ const SETTINGS: &[SettingSpec] = &[
 pub const KIND: ConnectorKind = ConnectorKind {
     name: "smtp",
     description: "Mail over SMTP, to any mail server or relay.",
-    channel_type: ChannelType::Email,
+    channel_types: &[ChannelType::Email],
     after_unknown: AfterUnknown::Resend,
     inbound: false,
     entered_webhook: None,

@@ -31,7 +31,7 @@ const SETTINGS: &[SettingSpec] = &[ACCOUNT_SID, AUTH_TOKEN, WEBHOOK_KEY, BASE_UR
 pub const KIND: ConnectorKind = ConnectorKind {
     name: "twilio-sms",
     description: "Short messages through Twilio.",
-    channel_type: ChannelType::Sms,
+    channel_types: &[ChannelType::Sms],
     after_unknown: AfterUnknown::Ask,
     inbound: true,
     entered_webhook: Some("/inbound"),

@@ -54,7 +54,7 @@ const SETTINGS: &[SettingSpec] = &[
 pub const KIND: ConnectorKind = ConnectorKind {
     name: "twilio-voice",
     description: "Calls through Twilio: words are spoken and keys are understood.",
-    channel_type: ChannelType::Voice,
+    channel_types: &[ChannelType::Voice],
     after_unknown: AfterUnknown::Ask,
     inbound: true,
     entered_webhook: None,

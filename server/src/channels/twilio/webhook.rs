@@ -3,6 +3,8 @@
 //! The caller has checked the signature. A status that this version does not know is acknowledged and says nothing, so
 //! that a new word of Twilio's does not make it repeat the callback for ever.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use domain::{
     channel::{Address, AddressKind},

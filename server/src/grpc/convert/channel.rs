@@ -8,7 +8,7 @@ use proto::v1;
 
 use super::{Faults, common};
 use crate::{
-    channels::{registry::ConnectorKind, settings::SettingSpec},
+    channels::{external, registry::ConnectorKind, settings::SettingSpec, web_chat},
     grpc::mask::Mask,
     services::{
         channels::{
@@ -277,11 +277,20 @@ pub fn connector(kind: &ConnectorKind) -> v1::Connector {
     v1::Connector {
         name: kind.name.to_owned(),
         description: kind.description.to_owned(),
-        channel_type: common::of_channel_type(kind.channel_type).into(),
+        channel_type: only(kind).map(common::of_channel_type).unwrap_or_default().into(),
+        channel_types: kind.channel_types.iter().map(|t| common::of_channel_type(*t).into()).collect(),
         settings: kind.settings.iter().map(setting).collect(),
-        provable_successes: common::provable(kind.channel_type),
+        provable_successes: only(kind).map(common::provable).unwrap_or_default(),
         after_unknown: common::of_after_unknown(kind.after_unknown).into(),
         inbound: kind.inbound,
+    }
+}
+
+/// The medium of a kind that serves one.
+fn only(kind: &ConnectorKind) -> Option<domain::channel::ChannelType> {
+    match kind.channel_types {
+        [one] => Some(*one),
+        _ => None,
     }
 }
 

@@ -80,6 +80,9 @@ pub const fn channel_type(value: v1::ChannelType) -> Option<ChannelType> {
         v1::ChannelType::Sms => Some(ChannelType::Sms),
         v1::ChannelType::Voice => Some(ChannelType::Voice),
         v1::ChannelType::Email => Some(ChannelType::Email),
+        v1::ChannelType::Telegram => Some(ChannelType::Telegram),
+        v1::ChannelType::Webchat => Some(ChannelType::Webchat),
+        v1::ChannelType::Webhook => Some(ChannelType::Webhook),
     }
 }
 
@@ -91,6 +94,9 @@ pub const fn of_channel_type(value: ChannelType) -> v1::ChannelType {
         ChannelType::Sms => v1::ChannelType::Sms,
         ChannelType::Voice => v1::ChannelType::Voice,
         ChannelType::Email => v1::ChannelType::Email,
+        ChannelType::Telegram => v1::ChannelType::Telegram,
+        ChannelType::Webchat => v1::ChannelType::Webchat,
+        ChannelType::Webhook => v1::ChannelType::Webhook,
     }
 }
 
@@ -112,6 +118,7 @@ pub const fn address_kind(value: v1::AddressKind) -> Option<AddressKind> {
         v1::AddressKind::Phone => Some(AddressKind::Phone),
         v1::AddressKind::Email => Some(AddressKind::Email),
         v1::AddressKind::WhatsappUser => Some(AddressKind::WhatsappUser),
+        v1::AddressKind::External => Some(AddressKind::External),
     }
 }
 
@@ -122,6 +129,7 @@ pub fn of_address(address: Address) -> v1::Address {
         AddressKind::Phone => v1::AddressKind::Phone,
         AddressKind::Email => v1::AddressKind::Email,
         AddressKind::WhatsappUser => v1::AddressKind::WhatsappUser,
+        AddressKind::External => v1::AddressKind::External,
     };
     v1::Address { kind: kind.into(), value: address.value }
 }

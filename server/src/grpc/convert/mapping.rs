@@ -72,6 +72,7 @@ pub fn message(mapping: RowMapping) -> v1::Mapping {
         AddressKind::Phone => v1::AddressKind::Phone,
         AddressKind::Email => v1::AddressKind::Email,
         AddressKind::WhatsappUser => v1::AddressKind::WhatsappUser,
+        AddressKind::External => v1::AddressKind::External,
     };
     let address = |(of, column)| v1::AddressMapping { kind: kind(of).into(), column };
     let variable = |variable: VariableSource| v1::VariableMapping {

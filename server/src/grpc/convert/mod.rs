@@ -7,6 +7,7 @@ pub mod campaign;
 pub mod channel;
 pub mod common;
 pub mod compliance;
+pub mod connector;
 pub mod contact;
 pub mod content;
 pub mod controller;
@@ -28,6 +29,7 @@ pub mod source;
 pub mod template;
 pub mod trigger;
 pub mod webhook;
+pub mod web_chat;
 
 pub use faults::Faults;
 

@@ -83,7 +83,10 @@ pub async fn health(context: &Context, slug: &str) -> Result<Health> {
         let own: Vec<&EndedCall> = calls.iter().filter(|c| c.provider_id == p.id).collect();
         ProviderHealth {
             name: p.name.clone(),
-            open_until: p.open_until.filter(|until| *until > snapshot.read_at),
+            open_until: p
+                .open_until
+                .filter(|until| *until > snapshot.read_at)
+                .or_else(|| snapshot.provider(p.id).and_then(|(_, p)| p.absent_until(snapshot.read_at))),
             failures: own.iter().take_while(|c| !c.accepted).count(),
             last_failures: own.iter().filter(|c| !c.accepted).take(SHOWN).map(|c| (*c).clone()).collect(),
             granted_rate: pace.speed.granted(p.rate_per_second, machine_now),
@@ -101,9 +104,14 @@ pub async fn health(context: &Context, slug: &str) -> Result<Health> {
 /// [`super::Error::NotFound`].
 pub async fn check(context: &Context, slug: &str) -> Result<Vec<Checked>> {
     let channel = super::get(context, slug).await?;
+    let snapshot = context.directory.snapshot(&context.lists).await?;
+    let is_absent = |id: i32| snapshot.provider(id).is_some_and(|(_, p)| p.absent_until(snapshot.read_at).is_some());
     let asked = channel.providers.iter().map(|provider| async {
         let built = context.directory.try_build(&provider.connector, &provider.settings);
-        let (latency, problems) = ask(built).await;
+        let (latency, mut problems) = ask(built).await;
+        if is_absent(provider.id) {
+            problems.push((String::new(), "no connector outside is there: start one, and look at its log".to_owned()));
+        }
         Checked { name: provider.name.clone(), latency, problems }
     });
     Ok(join_all(asked).await)

@@ -288,6 +288,9 @@ fn identifier(channel_type: ChannelType, text: &str) -> std::result::Result<Stri
         ChannelType::Email => {
             return mailbox(text).map_err(|words| Violation::new("channel.service_identifier", words));
         }
+        ChannelType::Telegram | ChannelType::Webchat | ChannelType::Webhook => {
+            parse(domain::channel::AddressKind::External)
+        }
         _ if text.starts_with('+') => parse(domain::channel::AddressKind::Phone),
         ChannelType::Whatsapp | ChannelType::Sms | ChannelType::Voice => {
             let right = text.len() <= 20 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b" -_.".contains(&b));
@@ -359,6 +362,8 @@ mod tests {
         let read = |t, text: &str| identifier(t, text).ok();
         assert_eq!(read(ChannelType::Sms, "+91 98123 45678").as_deref(), Some("+919812345678"));
         assert_eq!(read(ChannelType::Sms, "SWBOARD").as_deref(), Some("SWBOARD"));
+        assert_eq!(read(ChannelType::Webchat, "Shop:front").as_deref(), Some("shop:front"));
+        assert_eq!(read(ChannelType::Webhook, "front"), None, "the medium must be named");
         assert_eq!(read(ChannelType::Email, "Alerts@Example.org").as_deref(), Some("alerts@example.org"));
         for (channel_type, wrong) in [
             (ChannelType::Email, "alerts"),

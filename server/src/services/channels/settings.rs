@@ -4,7 +4,7 @@ use domain::channel::ChannelType;
 
 use super::ProviderWrite;
 use crate::{
-    channels::{registry, settings::SettingProblem},
+    channels::{external, registry, settings::SettingProblem, web_chat},
     services::{Error, Result, Violation, directory::Directory, error::all_right},
 };
 
@@ -22,6 +22,7 @@ pub(super) fn check(
     mut found: Vec<Violation>,
 ) -> Result<()> {
     let mut secrets = Vec::new();
+    found.extend(alone(providers));
     for (index, provider) in providers.iter().enumerate() {
         let path = format!("channel.providers[{index}]");
         if let Some(violation) = connector_problem(channel_type, provider) {
@@ -47,13 +48,23 @@ pub(super) fn check(
     all_right(found)
 }
 
+/// What is handed to connectors outside, or shown in a web chat, cannot go over another provider in between: nobody would know
+/// which of the two has a message.
+fn alone(providers: &[ProviderWrite]) -> Option<Violation> {
+    let lonely = [external::KIND.name, web_chat::KIND.name];
+    let index =
+        providers.iter().position(|p| lonely.contains(&p.connector.as_str())).filter(|_| providers.len() > 1)?;
+    let words = "must be the only provider of its channel; several instances of one connector share it by themselves";
+    Some(Violation::new(format!("channel.providers[{index}].connector"), words).because("SETTING_INVALID"))
+}
+
 fn connector_problem(channel_type: ChannelType, provider: &ProviderWrite) -> Option<Violation> {
-    let fitting =
-        || registry::KINDS.iter().filter(|k| k.channel_type == channel_type).map(|k| k.name).collect::<Vec<_>>();
+    let fitting = || registry::KINDS.iter().filter(|k| k.serves(channel_type)).map(|k| k.name).collect::<Vec<_>>();
     let words = match registry::find(&provider.connector) {
-        Some(kind) if kind.channel_type == channel_type => return None,
+        Some(kind) if kind.serves(channel_type) => return None,
         Some(kind) => {
-            format!("serves {}, not {channel_type}; choose one of {}", kind.channel_type, fitting().join(", "))
+            let served = kind.channel_types.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            format!("serves {served}, not {channel_type}; choose one of {}", fitting().join(", "))
         }
         None => format!("is none of this server's; choose one of {}", fitting().join(", ")),
     };

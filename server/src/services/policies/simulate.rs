@@ -340,6 +340,7 @@ mod tests {
             key,
             slug: slug.into(),
             channel_type,
+            scheme: None,
             enabled: true,
             parked: false,
             providers_down_until: None,

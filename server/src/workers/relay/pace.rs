@@ -1,7 +1,7 @@
 //! What the relay knows of every limit: allowances of channels, providers and campaigns, what providers said about our speed,
 //! turns, budgets, and how much a channel proves to take. It counts; [`super::Relay`] grants.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::{
@@ -68,6 +68,8 @@ pub struct Pace {
     left_today: HashMap<i32, i64>,
     spent: HashMap<i64, i64>,
     turn: usize,
+    /// Channels whose chunks are left to connectors outside, as of the last pass.
+    pub fetched: HashSet<i32>,
 }
 
 impl Pace {
@@ -88,6 +90,7 @@ impl Pace {
             left_today: HashMap::new(),
             spent: HashMap::new(),
             turn: 0,
+            fetched: HashSet::new(),
         })
     }
 
