@@ -49,7 +49,7 @@ impl ChannelType {
     #[must_use]
     pub const fn is_chat(self) -> bool {
         match self {
-            Self::Whatsapp => true,
+            Self::Whatsapp | Self::Telegram | Self::Webchat | Self::Webhook => true,
             Self::Sms | Self::Voice | Self::Email => false,
         }
     }

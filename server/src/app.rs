@@ -22,9 +22,7 @@ use crate::{
     config::Config,
     grpc,
     http::{self, Web, health::Health, spool},
-    services::{
-        Context, Settings, directory::Directory, events, messages::typing::Typing, plans::Plans, unsubscribe,
-    },
+    services::{Context, Settings, directory::Directory, events, messages::typing::Typing, plans::Plans, unsubscribe},
     storage::{
         self, Db,
         db::Planner,
@@ -35,8 +33,8 @@ use crate::{
     wake::{NOTIFY_CHANNEL, Topic, Wake},
     workers::{
         captures, commands, controllers, conversations, correct_clock, dispatch::Dispatch, fallback, firings, hooks,
-        housekeeping, mailing, media, merging, planner, providers::Providers, publishing, receiving, relay::Relay, schedules,
-        sequencer, sweep, writer,
+        housekeeping, mailing, media, merging, planner, providers::Providers, publishing, receiving, relay::Relay,
+        schedules, sequencer, sweep, writer,
     },
 };
 

@@ -344,6 +344,7 @@ fn context(config: &Config) -> crate::services::Result<Context> {
         idle_close: None,
         unsubscribe_key: unsubscribe::Key::new([0; unsubscribe::KEY_BYTES]),
         events: crate::services::events::Settings::default(),
+        media: config.media.clone(),
     };
     Ok(Context {
         db: open()?,
@@ -354,6 +355,8 @@ fn context(config: &Config) -> crate::services::Result<Context> {
         settings: Arc::new(settings),
         directory: Directory::default(),
         plans: Plans::default(),
+        blobs: crate::blobs::Blobs::in_memory(),
+        typing: crate::services::messages::typing::Typing::default(),
     })
 }
 

@@ -138,7 +138,11 @@ impl Success {
     #[must_use]
     pub const fn standard(channel_type: ChannelType) -> Self {
         match channel_type {
-            ChannelType::Whatsapp | ChannelType::Sms => Self::Delivered,
+            ChannelType::Whatsapp
+            | ChannelType::Sms
+            | ChannelType::Telegram
+            | ChannelType::Webchat
+            | ChannelType::Webhook => Self::Delivered,
             ChannelType::Voice => Self::Read,
             ChannelType::Email => Self::Sent,
         }

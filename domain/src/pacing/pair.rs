@@ -20,7 +20,12 @@ pub const DAY: TimeDelta = TimeDelta::hours(24);
 pub const fn applies(channel_type: ChannelType) -> bool {
     match channel_type {
         ChannelType::Whatsapp => true,
-        ChannelType::Sms | ChannelType::Voice | ChannelType::Email => false,
+        ChannelType::Sms
+        | ChannelType::Voice
+        | ChannelType::Email
+        | ChannelType::Telegram
+        | ChannelType::Webchat
+        | ChannelType::Webhook => false,
     }
 }
 

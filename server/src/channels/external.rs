@@ -41,6 +41,7 @@ pub const KIND: ConnectorKind = ConnectorKind {
     channel_types: ANY_MEDIUM,
     after_unknown: AfterUnknown::Nothing,
     inbound: true,
+    entered_webhook: None,
     settings: SETTINGS,
     build,
 };

@@ -24,6 +24,7 @@ pub const KIND: ConnectorKind = ConnectorKind {
     channel_types: &[ChannelType::Webchat],
     after_unknown: AfterUnknown::Key,
     inbound: true,
+    entered_webhook: None,
     settings: SETTINGS,
     build,
 };

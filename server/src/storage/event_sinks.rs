@@ -60,8 +60,8 @@ pub struct ToldMessage {
     pub seq: i64,
     /// Out, or in.
     pub outbound: bool,
-    /// Its channel.
-    pub channel_id: i32,
+    /// Its channel; a note has none.
+    pub channel_id: Option<i32>,
     /// The sender, as displayed.
     pub sender: String,
     /// The receiver, as displayed.

@@ -9,11 +9,11 @@
 mod api;
 mod campaigns;
 mod compliance;
+mod connectors;
 mod controllers;
 mod conversations;
 mod events;
 mod hearing;
-mod connectors;
 mod killing;
 mod messages;
 mod papers;

@@ -60,7 +60,7 @@ pub(super) fn inbound(query: &Form) -> Result<WebhookFacts, WebhookError> {
         delivery_id: None,
         provider_opt: None,
         provider_time: time(query),
-        channel_data: std::collections::BTreeMap::new(),
+        channel_data: BTreeMap::new(),
     };
     Ok(WebhookFacts { inbound: vec![fact], ..WebhookFacts::default() })
 }

@@ -225,7 +225,7 @@ fn inbound(message: Message, people: &[Person], our_number: &str) -> Option<Inbo
         delivery_id: None,
         provider_opt: None,
         provider_time: time(message.timestamp.as_deref()),
-        channel_data: std::collections::BTreeMap::new(),
+        channel_data: BTreeMap::new(),
         content: content(message),
     })
 }

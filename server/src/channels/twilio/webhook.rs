@@ -74,7 +74,7 @@ pub(super) fn inbound_message(form: &Form) -> Result<WebhookFacts, WebhookError>
         delivery_id: None,
         provider_opt: opt(form).filter(|_| index == 0),
         provider_time: None,
-        channel_data: std::collections::BTreeMap::new(),
+        channel_data: BTreeMap::new(),
     });
     Ok(WebhookFacts { inbound: inbound.collect(), answer, ..WebhookFacts::default() })
 }
@@ -162,7 +162,7 @@ fn key_press(
         delivery_id: Some(delivery_id),
         provider_opt: None,
         provider_time: None,
-        channel_data: std::collections::BTreeMap::new(),
+        channel_data: BTreeMap::new(),
     })
 }
 

@@ -49,6 +49,7 @@ pub const KIND: ConnectorKind = ConnectorKind {
     channel_types: ANY_MEDIUM,
     after_unknown: AfterUnknown::Key,
     inbound: true,
+    entered_webhook: Some(""),
     settings: SETTINGS,
     build,
 };

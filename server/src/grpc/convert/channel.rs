@@ -8,7 +8,7 @@ use proto::v1;
 
 use super::{Faults, common};
 use crate::{
-    channels::{external, registry::ConnectorKind, settings::SettingSpec, web_chat},
+    channels::{registry::ConnectorKind, settings::SettingSpec},
     grpc::mask::Mask,
     services::{
         channels::{

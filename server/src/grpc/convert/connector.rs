@@ -86,6 +86,7 @@ pub fn outgoing(outgoing: Outgoing) -> v1::OutboundDelivery {
         content: Some(content::message(outgoing.content)),
         window_open: outgoing.window_open,
         unsubscribe_url: outgoing.unsubscribe_url.unwrap_or_default(),
+        provider_parameters: outgoing.parameters,
     }
 }
 
@@ -207,32 +208,22 @@ pub fn channel_data(field: &str, given: BTreeMap<String, String>, faults: &mut F
 
 /// What people say. Kinds that only the business sends are refused.
 pub fn said(field: &str, given: Option<v1::Content>, faults: &mut Faults) -> Option<Content> {
-    let Some(body) = given.and_then(|content| content.body) else {
-        faults.note(field, "is missing: exactly one kind of content must be set");
-        return None;
-    };
-    Some(match body {
-        c::Body::Text(c::Text { text }) => {
-            Content::Text { text: faults.required_text(&format!("{field}.text.text"), text, 16_000) }
-        }
-        c::Body::Chosen(c::Chosen { id, title }) => Content::Chosen { id, title },
-        c::Body::Key(c::Key { digits }) => Content::Key { digits },
-        c::Body::Media(c::Media { mime_type, reference, caption, file_name }) => {
-            let reference = faults.required_text(&format!("{field}.media.reference"), reference, 2000);
-            Content::Media { mime_type, reference, caption, file_name }
-        }
-        c::Body::Location(c::Location { latitude_micro, longitude_micro, name }) => {
-            if latitude_micro.unsigned_abs() > 90_000_000 || longitude_micro.unsigned_abs() > 180_000_000 {
-                faults.note(format!("{field}.location"), "is no place on the earth: degrees are in millionths");
-            }
-            Content::Location { latitude_micro, longitude_micro, name }
-        }
-        c::Body::Unsupported(c::Unsupported { text }) => Content::Unsupported { text },
-        c::Body::Email(_) | c::Body::Choices(_) | c::Body::ProviderTemplate(_) | c::Body::Voice(_) => {
+    use c::Body;
+    match given.as_ref().and_then(|content| content.body.as_ref()) {
+        Some(
+            Body::Email(_)
+            | Body::Choices(_)
+            | Body::ProviderTemplate(_)
+            | Body::Voice(_)
+            | Body::Note(_)
+            | Body::System(_)
+            | Body::Redacted(_),
+        ) => {
             faults.note(field, "is of a kind that only the business sends");
-            return None;
+            None
         }
-    })
+        _ => super::said::content(field, given, faults),
+    }
 }
 
 /// What the medium says of a message.

@@ -28,8 +28,8 @@ pub mod sending;
 pub mod source;
 pub mod template;
 pub mod trigger;
-pub mod webhook;
 pub mod web_chat;
+pub mod webhook;
 
 pub use faults::Faults;
 

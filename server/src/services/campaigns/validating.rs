@@ -289,7 +289,12 @@ impl Look<'_> {
                 *self.foreseen.first_channels.entry((send.channel, send.channel_type)).or_default() += 1;
                 let parts = match send.channel_type {
                     ChannelType::Sms => parts_of(&self.plan, send.step, locale, &subject.variables),
-                    ChannelType::Whatsapp | ChannelType::Voice | ChannelType::Email => 1,
+                    ChannelType::Whatsapp
+                    | ChannelType::Voice
+                    | ChannelType::Email
+                    | ChannelType::Telegram
+                    | ChannelType::Webchat
+                    | ChannelType::Webhook => 1,
                 };
                 *self.foreseen.parts.entry(send.channel).or_default() += i64::from(parts);
                 let plain_text = self.say(send.step, send.channel_type, subject);

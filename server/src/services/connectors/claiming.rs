@@ -42,6 +42,8 @@ pub struct Outgoing {
     pub from: String,
     /// What to say.
     pub content: Content,
+    /// What the provider is told besides.
+    pub parameters: crate::services::parameters::Parameters,
     /// Whether the person wrote to the channel within a day.
     pub window_open: bool,
     /// A link that ends the subscription.
@@ -157,7 +159,7 @@ pub async fn outgoing(
     claimed: &Claimed,
     key: Option<AckKey>,
 ) -> std::result::Result<Outgoing, Refusal> {
-    let content = rendering::content(context, claimed, served.channel_type).await?;
+    let (content, parameters) = rendering::content(context, claimed, served.channel_type).await?;
     let window = chrono::TimeDelta::hours(24);
     Ok(Outgoing {
         delivery_id: claimed.delivery_id,
@@ -165,6 +167,7 @@ pub async fn outgoing(
         to: claimed.to.clone(),
         from: served.from.clone(),
         content,
+        parameters,
         window_open: claimed.last_inbound_at.is_some_and(|at| at + window > context.clock.now()),
         unsubscribe_url: unsubscribe::url(context, claimed.address_id, served.channel_type, &claimed.purpose),
     })

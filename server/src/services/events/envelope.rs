@@ -175,7 +175,7 @@ impl Sealing {
         if let Some(id) = told.in_reply_to {
             words.insert("in_reply_to".to_owned(), format!("messages/{id}").into());
         }
-        if let Some(slug) = self.channels.get(&told.channel_id) {
+        if let Some(slug) = told.channel_id.and_then(|id| self.channels.get(&id)) {
             words.insert("channel".to_owned(), format!("channels/{slug}").into());
         }
         words
