@@ -47,7 +47,7 @@ const AFTER_ERROR: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(super) enum Said {
     Welcome(v1::ConnectorWelcome),
-    Delivery(v1::OutboundDelivery),
+    Delivery(Box<v1::OutboundDelivery>),
     SettledAck(v1::SettledAck),
     ItemAck(v1::ItemAck),
     Checkpoint(v1::ConnectorCheckpoint),
@@ -57,7 +57,7 @@ impl Said {
     pub(super) fn attached(self) -> Option<v1::AttachConnectorResponse> {
         let item = match self {
             Self::Welcome(welcome) => Attached::Welcome(welcome),
-            Self::Delivery(delivery) => Attached::Delivery(delivery),
+            Self::Delivery(delivery) => Attached::Delivery(*delivery),
             Self::SettledAck(ack) => Attached::SettledAck(ack),
             Self::ItemAck(ack) => Attached::ItemAck(ack),
             Self::Checkpoint(checkpoint) => Attached::Checkpoint(checkpoint),
@@ -69,7 +69,7 @@ impl Said {
     pub(super) fn streamed(self) -> Option<v1::StreamDeliveriesResponse> {
         let item = match self {
             Self::Welcome(welcome) => Streamed::Welcome(welcome),
-            Self::Delivery(delivery) => Streamed::Delivery(delivery),
+            Self::Delivery(delivery) => Streamed::Delivery(*delivery),
             Self::Checkpoint(checkpoint) => Streamed::Checkpoint(checkpoint),
             Self::SettledAck(_) | Self::ItemAck(_) => return None,
         };
@@ -141,7 +141,7 @@ impl<T: Send + 'static> Driver<T> {
             match self.session.step().await {
                 Ok(Step::Send(ready)) => {
                     for outgoing in ready {
-                        self.say(Said::Delivery(connector::outgoing(outgoing))).await?;
+                        self.say(Said::Delivery(Box::new(connector::outgoing(outgoing)))).await?;
                     }
                 }
                 Ok(Step::TakenOver) => {

@@ -157,14 +157,18 @@ async fn recipient(
     let contents = channels.templates.iter().flat_map(|t| &t.contents);
     let variables: Vec<String> = contents.flat_map(|c| c.variables.iter().cloned()).collect();
     let Some(name) = &question.contact else {
-        let address = |(id, kind): (i64, &AddressKind)| AddressFacts {
+        let kinds = AddressKind::ALL.iter().filter(|kind| **kind != AddressKind::External);
+        let media = channels.channels.iter().filter_map(|channel| channel.scheme.as_ref());
+        let known = kinds.map(|kind| Address { kind: *kind, value: String::new() });
+        let known = known.chain(media.map(|m| Address { kind: AddressKind::External, value: format!("{m}:somebody") }));
+        let address = |(id, address): (i64, Address)| AddressFacts {
             service_window_until: Some(DateTime::<Utc>::MAX_UTC),
-            ..AddressFacts::new(id, Address { kind: *kind, value: String::new() })
+            ..AddressFacts::new(id, address)
         };
         return Ok(RecipientFacts {
             time_zone: question.time_zone.unwrap_or(context.settings.time_zone),
             locale: None,
-            addresses: (1..).zip(AddressKind::ALL).map(address).collect(),
+            addresses: (1..).zip(known).map(address).collect(),
             variables,
         });
     };

@@ -102,7 +102,7 @@ async fn what_can_be_configured_is_listed_with_its_settings() -> anyhow::Result<
     let request = v1::ListConnectorsRequest { channel_type: v1::ChannelType::Sms.into(), ..Default::default() };
     let found = api.channels().list_connectors(request).await?.into_inner().connectors;
     let names: Vec<&str> = found.iter().map(|c| c.name.as_str()).collect();
-    assert_eq!(names, ["kannel", "twilio-sms"]);
+    assert_eq!(names, ["external", "kannel", "twilio-sms", "webhook"]);
     assert!(found.iter().all(|c| !c.description.is_empty() && !c.settings.is_empty() && c.inbound));
     Ok(())
 }
