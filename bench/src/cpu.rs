@@ -167,6 +167,15 @@ async fn counters(pool: &PgPool) -> anyhow::Result<(f64, f64)> {
 }
 
 impl Spent {
+    /// Adds what another part cost.
+    pub fn add(&mut self, other: &Self) {
+        self.wall += other.wall;
+        self.postgres += other.postgres;
+        self.own += other.own;
+        self.wal += other.wal;
+        self.commits += other.commits;
+    }
+
     /// Microseconds of Postgres for each of `count` things.
     #[must_use]
     pub fn postgres_us(&self, count: usize) -> f64 {

@@ -69,6 +69,8 @@ async fn go(arguments: Arguments) -> anyhow::Result<ExitCode> {
 
 async fn measure(arguments: &Arguments, cases: &[Case]) -> anyhow::Result<ExitCode> {
     bench::statements::count_from_now_on();
+    // Refused only when there is one already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let bench = Bench::new(Scale { quick: arguments.quick });
     let mut written = Ok(());
     let running = run::run(&bench, cases, |so_far| written = report::write(&arguments.report, so_far));

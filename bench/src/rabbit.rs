@@ -47,12 +47,12 @@ impl CountedBus {
     /// Connects.
     ///
     /// # Errors
-    /// When the broker is not there in half a minute.
+    /// When the broker is not there in a minute.
     pub async fn start(url: &str) -> anyhow::Result<Arc<Self>> {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let inner = RabbitBus::start(url, tasks.clone(), stop.clone());
         let bus = Self { inner, confirmed: AtomicU64::new(0), told: Notify::new(), stop, tasks };
-        until("a connection to the broker", Duration::from_secs(30), Duration::from_millis(20), || async {
+        until("a connection to the broker", Duration::from_secs(60), Duration::from_millis(20), || async {
             Ok(bus.inner.healthy())
         })
         .await?;
@@ -94,6 +94,12 @@ impl CountedBus {
         self.stop.cancel();
         self.tasks.close();
         let _ = timeout(Duration::from_secs(5), self.tasks.wait()).await;
+    }
+}
+
+impl Drop for CountedBus {
+    fn drop(&mut self) {
+        self.stop.cancel();
     }
 }
 

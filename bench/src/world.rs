@@ -5,6 +5,7 @@
 mod at_once;
 mod campaigns;
 mod people;
+mod web;
 mod workers;
 
 use std::{sync::Arc, time::Duration};
@@ -31,6 +32,7 @@ use testkit::instances::TestDatabase;
 use uuid::Uuid;
 
 pub use at_once::{KIND as AT_ONCE, Taken, taken};
+pub use web::{WebServer, gateway};
 pub use workers::Workers;
 
 /// Secrets of providers that are none: every variable holds `secret`.

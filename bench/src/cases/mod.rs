@@ -1,8 +1,19 @@
 //! The cases, in the order in which they run. A new one is a file here and a line in [`ALL`].
 
 mod capture;
+mod events;
+mod fallback;
+mod faults;
+mod growth;
+mod idle;
+mod inbound;
+mod interactive;
 mod plan;
+mod reading;
+mod receipts;
 mod relay;
+mod sms;
+mod way;
 mod worker;
 
 use futures::future::BoxFuture;
@@ -33,6 +44,17 @@ pub const ALL: &[Case] = &[
     plan::CASE,
     relay::CASE,
     worker::CASE,
+    way::CASE,
+    interactive::CASE,
+    sms::CASE,
+    receipts::CASE,
+    inbound::CASE,
+    fallback::CASE,
+    growth::CASE,
+    reading::CASE,
+    events::CASE,
+    idle::CASE,
+    faults::CASE,
 ];
 
 /// The names of all cases.

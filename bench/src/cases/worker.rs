@@ -30,7 +30,7 @@ use crate::{
     report::{Entry, compared},
     statements::Count,
     stats::number,
-    world::{Workers, World},
+    world::{Workers, World, taken},
 };
 
 /// See the module.
@@ -117,8 +117,12 @@ fn queue() -> Queue {
 async fn by_workers(ground: &Ground) -> anyhow::Result<Spent> {
     publish(ground).await?;
     let world = &ground.world;
+    let calls = taken(false);
     let meter = Meter::start(&world.pool).await?;
-    let workers = Workers::none().dispatch(&world.context, &ground.bus.shared());
+    let bus = ground.bus.shared();
+    // A chunk that has to wait for a free call is given back; the relay brings it again.
+    let workers = Workers::none().relay(&world.context, &bus).dispatch(&world.context, &bus);
+    calls.reach(ground.contacts.len()).await?;
     let done = until(
         "the end of all chunks",
         std::time::Duration::from_secs(180),
