@@ -1,6 +1,6 @@
 # The commands of the project. Thin on purpose: what they do is in scripts/, and CI calls the same (.ci/run).
 .DEFAULT_GOAL := help
-.PHONY: help demo up down test test-peers lint fmt sqlx sqlx-check clean-local
+.PHONY: help demo up down test test-peers bench lint fmt sqlx sqlx-check clean-local
 MAKEFLAGS += --no-print-directory
 export SQLX_OFFLINE ?= true
 
@@ -21,6 +21,9 @@ test: ## check everything: format, lints, documentation, .sqlx, all tests
 
 test-peers: ## check against others' programs: the providers' own libraries, and Debian's Kannel
 	@scripts/peers/test
+
+bench: ## measure against plain ways to do the same: CASE=name runs one, QUICK=1 takes three minutes
+	@CASE='$(CASE)' QUICK='$(QUICK)' scripts/bench
 
 lint: ## clippy and rustdoc, warnings denied
 	cargo clippy --locked --workspace --all-targets -- -D warnings

@@ -13,9 +13,9 @@ use crate::health::Health;
 use crate::input::duration;
 use crate::nouns::{
     audiences::Audiences, call_lists::CallLists, campaigns::Campaigns, channels::Channels, compliance::Compliance,
-    contacts::Contacts, controllers::Controllers, conversations::Conversations, events::Events, messages::Messages, notifications::Notifications,
-    policies::Policies, sources::Sources, templates::Templates, triggers::Triggers, web_chats::WebChats,
-    webhooks::Webhooks,
+    contacts::Contacts, controllers::Controllers, conversations::Conversations, events::Events, messages::Messages,
+    notifications::Notifications, policies::Policies, sources::Sources, templates::Templates, triggers::Triggers,
+    web_chats::WebChats, webhooks::Webhooks,
 };
 use crate::out::Out;
 use crate::session::Session;

@@ -24,7 +24,8 @@ use tokio::sync::Mutex;
 use super::Result;
 use crate::{
     channels::{
-        Connector, Outlet, registry,
+        Connector, Outlet,
+        registry::{self, ConnectorKind},
         settings::{ProcessSecrets, ProviderSettings, SecretSource, SettingProblem},
     },
     storage::{
@@ -42,6 +43,8 @@ const BROKEN_FOR: TimeDelta = TimeDelta::minutes(1);
 
 /// When a provider of which no connector outside is there is looked at again.
 const ABSENT_FOR: TimeDelta = TimeDelta::seconds(10);
+/// Finds a kind of connector by its name: [`registry::find`], unless a measurement brings one of its own.
+pub type Find = fn(&str) -> Option<&'static ConnectorKind>;
 
 /// One provider, ready to be called, or with what stands in the way.
 #[derive(Debug, Clone)]
@@ -81,6 +84,7 @@ pub struct Directory {
 
 struct Inner {
     secrets: Arc<dyn SecretSource>,
+    find: Find,
     kept: Mutex<Option<Kept>>,
     /// Counts calls of `invalidate`; a read that began before the last one is old at once.
     generation: AtomicU64,
@@ -108,7 +112,13 @@ impl Directory {
     /// A directory whose connectors find their secrets in `secrets`.
     #[must_use]
     pub fn new(secrets: Arc<dyn SecretSource>) -> Self {
-        Self { inner: Arc::new(Inner { secrets, kept: Mutex::new(None), generation: AtomicU64::new(0) }) }
+        Self::finding(secrets, registry::find)
+    }
+
+    /// A directory whose kinds of connectors are found by `find`: how a provider that lives in the process is measured.
+    #[must_use]
+    pub fn finding(secrets: Arc<dyn SecretSource>, find: Find) -> Self {
+        Self { inner: Arc::new(Inner { secrets, find, kept: Mutex::new(None), generation: AtomicU64::new(0) }) }
     }
 
     /// The directory as it stands, at most a second old; while Postgres cannot be reached, as it last stood.
@@ -145,7 +155,7 @@ impl Directory {
     /// # Errors
     /// Every problem of the settings, or that there is no such connector.
     pub fn try_build(&self, connector: &str, settings: &serde_json::Value) -> Built {
-        build(connector, settings, &self.inner.secrets)
+        self.inner.build(connector, settings)
     }
 
     /// Settings that name secrets, to be read where the secrets of connectors are.
@@ -163,7 +173,7 @@ impl Directory {
             // What failed is tried again each time: a file may have been put in its place.
             let connector = match old.get(&row.id).copied().filter(unchanged).map(|p| &p.connector) {
                 Some(Ok(connector)) => Ok(Arc::clone(connector)),
-                Some(Err(_)) | None => build(&row.connector, &row.settings, &self.inner.secrets),
+                Some(Err(_)) | None => self.inner.build(&row.connector, &row.settings),
             };
             by_channel.entry(row.channel_id).or_default().push(Provider { row, connector });
         }
@@ -184,16 +194,19 @@ async fn load(db: &Db, is_kept: bool) -> storage::Result<storage::directory::Dir
     tokio::time::timeout(PATIENCE, reading).await.unwrap_or_else(|_| Err(storage::Error::no_answer()))
 }
 
-fn build(connector: &str, settings: &serde_json::Value, secrets: &Arc<dyn SecretSource>) -> Built {
-    let problem =
-        |field: &str, text: String| Err(Arc::new(vec![SettingProblem { field: field.to_owned(), description: text }]));
-    let Some(kind) = registry::find(connector) else {
-        return problem("connector", format!("is {connector:?}, which this server does not have"));
-    };
-    let Some(values) = settings.as_object() else {
-        return problem("settings", "must be an object".to_owned());
-    };
-    (kind.build)(&ProviderSettings::new(values.clone(), Arc::clone(secrets))).map_err(Arc::new)
+impl Inner {
+    fn build(&self, connector: &str, settings: &serde_json::Value) -> Built {
+        let problem = |field: &str, text: String| {
+            Err(Arc::new(vec![SettingProblem { field: field.to_owned(), description: text }]))
+        };
+        let Some(kind) = (self.find)(connector) else {
+            return problem("connector", format!("is {connector:?}, which this server does not have"));
+        };
+        let Some(values) = settings.as_object() else {
+            return problem("settings", "must be an object".to_owned());
+        };
+        (kind.build)(&ProviderSettings::new(values.clone(), Arc::clone(&self.secrets))).map_err(Arc::new)
+    }
 }
 
 /// What limits a channel over all processes, as it is configured: its own limits, and those of the provider that is in use.

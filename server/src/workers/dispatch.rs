@@ -7,7 +7,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use domain::{delivery::FailureClass, message::Content, notification::Reason, pacing::pair};
-use futures::{StreamExt, stream::FuturesUnordered};
+use futures::{FutureExt, StreamExt, stream::FuturesUnordered};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     time::{Instant, timeout},
@@ -177,58 +177,59 @@ impl Dispatch {
     async fn send(&self, chunk: i64, token: Uuid, channel: &Channel, claimed: Vec<Claimed>) -> anyhow::Result<Rest> {
         let (mut rest, mut waiting) = (Rest::default(), claimed.into_iter());
         let mut calls = FuturesUnordered::new();
-        let mut next: Option<Claimed> = waiting.next();
-        while next.is_some() || !calls.is_empty() {
-            let Some(provider) = self.providers.choose(channel) else {
-                let left: Vec<Claimed> = next.take().into_iter().chain(waiting.by_ref()).collect();
-                self.provider_down(channel, left, &mut rest).await?;
-                while let Some(stored) = calls.next().await {
-                    rest.note(stored?);
-                }
-                break;
-            };
-            // Take what the channel has free now; wait only when nothing of ours is under way that will free a call.
-            let mut slice: Vec<(Claimed, OwnedSemaphorePermit)> = Vec::new();
-            while next.is_some() {
-                match Arc::clone(&provider.calls).try_acquire_owned() {
-                    Ok(permit) => slice.extend(next.take().map(|claimed| (claimed, permit))),
-                    Err(_) if slice.is_empty() && calls.is_empty() => {
-                        let waited = timeout(MAX_WAIT, Arc::clone(&provider.calls).acquire_owned()).await;
-                        let Ok(Ok(permit)) = waited else {
-                            // Given back: a slow provider stops nobody else.
-                            (rest.queued, rest.untried) = (true, true);
-                            rest.delay_secs = rest.delay_secs.max(UNTRIED_SECS);
-                            return Ok(rest);
-                        };
-                        slice.extend(next.take().map(|claimed| (claimed, permit)));
-                    }
-                    Err(_) => break,
-                }
-                next = waiting.next();
-                if provider.trial {
-                    break;
-                }
-            }
-            if pair::applies(channel.channel_type()) && !slice.is_empty() {
-                slice = self.keep_distance(channel, slice, &mut rest).await?;
-                if slice.is_empty() {
+        while waiting.len() > 0 || !calls.is_empty() {
+            if waiting.len() > 0 {
+                let Some(provider) = self.providers.choose(channel) else {
+                    self.provider_down(channel, waiting.by_ref().collect(), &mut rest).await?;
+                    continue;
+                };
+                let wanted = if provider.trial { 1 } else { waiting.len() };
+                // Waits only when nothing of ours is under way that will free a call.
+                let free = match calls.is_empty() {
+                    true => provider.calls.take(wanted, MAX_WAIT).await,
+                    false => provider.calls.take_free(wanted),
+                };
+                if free.is_empty() && provider.trial {
                     self.providers.spare(&provider);
                 }
-            }
-            if !slice.is_empty() {
-                let started = Instant::now();
-                let marked = self.mark(chunk, token, &provider, &slice).await?;
-                for (claimed, permit) in slice {
-                    match marked.iter().find(|(id, _)| *id == claimed.delivery_id) {
-                        Some((_, attempt)) => {
-                            calls.push(self.call(token, started, channel, provider.clone(), claimed, *attempt, permit))
+                if free.is_empty() && calls.is_empty() {
+                    // Given back, for a moment: a slow provider stops nobody else.
+                    (rest.queued, rest.untried) = (true, true);
+                    rest.delay_secs = rest.delay_secs.max(UNTRIED_SECS);
+                    return Ok(rest);
+                }
+                let mut slice: Vec<(Claimed, OwnedSemaphorePermit)> =
+                    waiting.by_ref().take(free.len()).zip(free).collect();
+                if pair::applies(channel.channel_type()) && !slice.is_empty() {
+                    slice = self.keep_distance(channel, slice, &mut rest).await?;
+                    if slice.is_empty() {
+                        self.providers.spare(&provider);
+                    }
+                }
+                if !slice.is_empty() {
+                    let started = Instant::now();
+                    let marked = self.mark(chunk, token, &provider, &slice).await?;
+                    for (claimed, permit) in slice {
+                        match marked.iter().find(|(id, _)| *id == claimed.delivery_id) {
+                            Some((_, attempt)) => calls.push(self.call(
+                                token,
+                                started,
+                                channel,
+                                provider.clone(),
+                                claimed,
+                                *attempt,
+                                permit,
+                            )),
+                            None => rest.refused.push(claimed.delivery_id),
                         }
-                        None => rest.refused.push(claimed.delivery_id),
                     }
                 }
             }
-            if let Some(stored) = calls.next().await {
+            // Outcomes are stored together: those that came with this one free their calls together too.
+            let mut ended = calls.next().await;
+            while let Some(stored) = ended {
                 rest.note(stored?);
+                ended = calls.next().now_or_never().flatten();
             }
         }
         Ok(rest)

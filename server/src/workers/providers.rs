@@ -14,8 +14,8 @@ use domain::{
     circuit::{Breaker, Choice, Config, Signal, choose_provider, signal},
     delivery::{AfterUnknown, FailureClass, Outcome},
 };
-use tokio::sync::Semaphore;
 
+use super::calls::Calls;
 use crate::{
     channels::{Connector, Sent},
     services::{Context, directory::Channel},
@@ -37,7 +37,7 @@ struct Inner {
     breakers: HashMap<i32, Breaker>,
     /// Answers that we are too fast, which the relay was not told of yet.
     throttled: HashMap<i32, i64>,
-    calls: HashMap<i32, (usize, Arc<Semaphore>)>,
+    calls: HashMap<i32, (usize, Calls)>,
 }
 
 /// The provider that takes the next call.
@@ -52,7 +52,7 @@ pub struct Chosen {
     /// What can be done after an outcome that is not known.
     pub after_unknown: AfterUnknown,
     /// The open calls of its channel.
-    pub calls: Arc<Semaphore>,
+    pub calls: Calls,
     /// Whether one call is to show that the provider works again: no second one goes beside it.
     pub trial: bool,
 }
@@ -84,11 +84,11 @@ impl Providers {
         let limit = channel.row.in_flight.or(provider.row.in_flight).and_then(|n| usize::try_from(n).ok());
         let limit = limit.unwrap_or(usize::try_from(traits.in_flight).unwrap_or(50)).max(1);
         let calls = match inner.calls.get(&channel.row.id) {
-            Some((size, calls)) if *size == limit => Arc::clone(calls),
+            Some((size, calls)) if *size == limit => calls.clone(),
             // Another limit was set: calls under way keep their old permits, new ones count against the new limit.
             _ => {
-                let calls = Arc::new(Semaphore::new(limit));
-                inner.calls.insert(channel.row.id, (limit, Arc::clone(&calls)));
+                let calls = Calls::new(limit);
+                inner.calls.insert(channel.row.id, (limit, calls.clone()));
                 calls
             }
         };

@@ -49,6 +49,16 @@ impl Postgres {
         Ok(server)
     }
 
+    /// The server of a private instance of this checkout, started when it does not run; that of `DATABASE_URL` where it is set.
+    ///
+    /// # Errors
+    /// When it cannot be started; the text names the cause.
+    pub async fn instance(name: &str) -> anyhow::Result<Self> {
+        let server = Self { url: scripts::run("postgres", name, &["start"]).await? };
+        drop_abandoned(&mut server.connect().await?).await?;
+        Ok(server)
+    }
+
     pub(super) fn at(url: String) -> Self {
         Self { url }
     }

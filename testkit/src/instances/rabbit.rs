@@ -33,6 +33,17 @@ impl Rabbit {
         }
     }
 
+    /// The node of a private instance of this checkout, started when it does not run; that of `AMQP_URL` where it is set.
+    ///
+    /// # Errors
+    /// When it cannot be started; the text names the cause.
+    pub async fn instance(name: &str) -> anyhow::Result<Self> {
+        match std::env::var("AMQP_URL").ok().filter(|url| !url.is_empty()) {
+            Some(url) => Ok(Self { url, instance: None }),
+            None => Self::start(name).await,
+        }
+    }
+
     pub(super) async fn start(instance: &str) -> anyhow::Result<Self> {
         let url = scripts::run("rabbitmq", instance, &["start"]).await?;
         Ok(Self { url, instance: Some(instance.to_owned()) })

@@ -20,7 +20,7 @@ macro_rules! described {
 }
 
 described! {
-    Audience, BatchSendNotificationsRequest, CallList, Campaign, Channel, Contact, Conversation, FallbackPolicy, Schedule,
+    Audience, BatchSendNotificationsRequest, CallList, Campaign, Channel, Contact, Controller, Conversation, ExecuteActionsRequest, FallbackPolicy, Schedule,
     SendNotificationRequest, Source, Template, TemplateVersion, Trigger, Webhook,
 }
 

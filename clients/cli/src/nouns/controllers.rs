@@ -156,13 +156,19 @@ impl Controllers {
                 let controller = names::full("controllers", &name);
                 let request = v1::StreamIntentsRequest { controller };
                 session
-                    .follow(request, "waiting", |_, _| (), |out, seen| match &seen.update {
-                        Some(Seen::Waiting(it)) => {
-                            let words = format!("{} {} in {}", it.intent_id, it.intent().as_str_name(), it.conversation);
-                            out.line(&words)
-                        }
-                        _ => Ok(()),
-                    })
+                    .follow(
+                        request,
+                        "waiting",
+                        |_, _| (),
+                        |out, seen| match &seen.update {
+                            Some(Seen::Waiting(it)) => {
+                                let words =
+                                    format!("{} {} in {}", it.intent_id, it.intent().as_str_name(), it.conversation);
+                                out.line(&words)
+                            }
+                            _ => Ok(()),
+                        },
+                    )
                     .await
             }
             Self::Decide { name, intent, definition } => {

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use proto::v1::{self, send_message_request::To};
 
-
 use super::message_streams;
 use super::shared::{Named, Paging};
 use crate::error::Error;
@@ -327,7 +326,12 @@ impl Messages {
                 };
                 message_streams::import(session, &file, options).await
             }
-            Self::Get(_) | Self::List { .. } | Self::Send { .. } | Self::Search { .. } | Self::Redact { .. } | Self::Note { .. } => Ok(()),
+            Self::Get(_)
+            | Self::List { .. }
+            | Self::Send { .. }
+            | Self::Search { .. }
+            | Self::Redact { .. }
+            | Self::Note { .. } => Ok(()),
         }
     }
 }

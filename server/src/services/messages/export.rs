@@ -17,7 +17,7 @@ pub fn pages(context: Context, wanted: Wanted) -> impl Stream<Item = Result<Vec<
         let page = list(&context, &wanted, PAGE).await?;
         let Some(last) = page.last().map(|message| message.row.id) else { return Ok(None) };
         let is_full = i64::try_from(page.len()).is_ok_and(|n| n == PAGE);
-        let next = is_full.then(|| Wanted { before: Some(last), ..wanted });
+        let next = is_full.then_some(Wanted { before: Some(last), ..wanted });
         Ok(Some((page, (context, next))))
     })
 }

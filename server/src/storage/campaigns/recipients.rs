@@ -70,16 +70,29 @@ pub async fn list(
                   n.state::text as "state!", n.reason as "reason?", n.step as "step!", n.changed_at as "changed_at!",
                   d.work::text as "work?", d.evidence::text as "evidence?", d.failure_class as "failure_class?",
                   d.failure_code as "failure_code?", h.channel_type as "channel_type?"
-             from unnest($2::text[]) as s(state)
-            cross join lateral (
-                  select n.* from notification n
-                   where n.campaign_id = $1 and n.state = s.state::notification_state
-                     and n.id > coalesce($5::uuid, '00000000-0000-0000-0000-000000000000')
-                     and (cardinality($3::text[]) = 0 or n.reason = any($3))
-                     and (cardinality($4::text[]) = 0
-                          or (select e.failure_class from delivery e where e.notification_id = n.id and e.failure_class is not null
-                               order by e.step desc limit 1) = any($4))
-                   order by n.id limit $6) n
+             from (select m.* from unnest($2::text[]) as s(state)
+                    cross join lateral (
+                          select n.* from notification n
+                           where n.campaign_id = $1 and n.state = s.state::notification_state
+                             and n.id > coalesce($5::uuid, '00000000-0000-0000-0000-000000000000')
+                             and (cardinality($4::text[]) = 0
+                                  or (select e.failure_class from delivery e
+                                       where e.notification_id = n.id and e.failure_class is not null
+                                       order by e.step desc limit 1) = any($4))
+                           order by n.id limit $6) m
+                    where cardinality($3::text[]) = 0
+                   union all
+                   -- Few have a reason: walked by state, a page of them would read nearly all of a large campaign.
+                   select m.* from (select distinct r.reason from unnest($3::text[]) as r(reason)) r
+                    cross join lateral (
+                          select n.* from notification n
+                           where n.campaign_id = $1 and n.reason = r.reason and n.state = any($2::text[]::notification_state[])
+                             and n.id > coalesce($5::uuid, '00000000-0000-0000-0000-000000000000')
+                             and (cardinality($4::text[]) = 0
+                                  or (select e.failure_class from delivery e
+                                       where e.notification_id = n.id and e.failure_class is not null
+                                       order by e.step desc limit 1) = any($4))
+                           order by n.id limit $6) m) n
              left join contact c on c.id = n.contact_id
              left join lateral (select e.* from delivery e where e.notification_id = n.id order by e.step desc limit 1) d on true
              left join channel h on h.id = d.channel_id
