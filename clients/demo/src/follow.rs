@@ -263,6 +263,9 @@ pub fn channel_word(channel_type: ChannelType) -> &'static str {
         ChannelType::Sms => "SMS",
         ChannelType::Voice => "call",
         ChannelType::Email => "mail",
+        ChannelType::Telegram => "Telegram",
+        ChannelType::Webchat => "chat",
+        ChannelType::Webhook => "webhook",
     }
 }
 
