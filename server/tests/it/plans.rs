@@ -126,9 +126,8 @@ fn hot_path() -> Vec<Hot> {
         hot("identity", "lock", 0).by("contact_pkey", &["id"]),
         hot("identity", "lock", 1).by("contact_pkey", &["id"]),
         hot("identity", "earlier_waits", 0).by("inbound_inbox_by_sender", &["sender"]),
-        hot("conversation_state", "lock_open", 0).by("conversation_open", &["contact_id"]),
-        hot("sessions", "contact_wrote", 0)
-            .by("channel_session_open", &["conversation_id", "channel_id", "address_id"]),
+        hot("conversation_state", "lock_open", 0),
+        hot("sessions", "contact_wrote", 0),
         hot("conversations", "append", 0).by("conversation_pkey", &["id"]),
         hot("conversation_timers", "due", 0).by("conversation_timer_due", &["due_at"]),
         hot("campaigns/recipients", "list", 0)

@@ -168,6 +168,10 @@ async fn a_day_of_a_conversation() -> anyhow::Result<()> {
     let all = stage.served.conversations().list_activities(activities).await?.into_inner().activities;
     assert_eq!(all.iter().map(|a| a.number).collect::<Vec<_>>(), (1..=i64::try_from(all.len())?).collect::<Vec<_>>());
     let of = |kind: v1::activity::Kind| all.iter().filter(|a| a.kind() == kind).count();
-    assert_eq!((of(v1::activity::Kind::Message), of(v1::activity::Kind::ChannelSession)), (6, 4), "a session that expired unseen had no warning: {all:#?}");
+    assert_eq!(
+        (of(v1::activity::Kind::Message), of(v1::activity::Kind::ChannelSession)),
+        (6, 4),
+        "a session that expired unseen had no warning: {all:#?}"
+    );
     stage.is_sound().await
 }
