@@ -185,7 +185,10 @@ pub fn context(url: &str) -> anyhow::Result<Context> {
         quiet_hours: Vec::new(),
         words: Words::shipped(),
         confirmations: Confirmations::shipped(),
+        idle_close: None,
         unsubscribe_key: server::services::unsubscribe::Key::new([7; 32]),
+        events: server::services::events::Settings::default(),
+        media: server::services::messages::media::Rules { max_bytes: 1_000_000, allowed_types: vec!["image/*".into()] },
     };
     Ok(Context {
         db: Db::open(url, 8, Planner::Hot)?,
@@ -196,5 +199,7 @@ pub fn context(url: &str) -> anyhow::Result<Context> {
         settings: Arc::new(settings),
         directory: Directory::finding(Arc::new(Secrets), at_once::find),
         plans: Plans::default(),
+        blobs: server::blobs::Blobs::in_memory(),
+        typing: server::services::messages::typing::Typing::default(),
     })
 }

@@ -173,6 +173,8 @@ fn chunk(ground: &Ground, ids: &[Uuid]) -> NewChunk {
         send_group_id: ground.group,
         delivery_ids: ids.to_vec(),
         delay_secs: 0.0,
+        parts: 0,
+        price_micros: 0,
     }
 }
 

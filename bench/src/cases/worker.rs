@@ -206,6 +206,6 @@ async fn statements(context: &Context, chunk: i64, provider: i32) -> anyhow::Res
     outcomes::store(&mut tx, &rows, now).await?;
     tx.commit().await?;
     let mut conn = context.db.conn().await?;
-    dispatch::finish(&mut conn, chunk, token, 0.0).await?;
+    dispatch::finish(&mut conn, chunk, token, 0.0, false).await?;
     Ok(())
 }

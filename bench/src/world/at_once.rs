@@ -29,9 +29,10 @@ use crate::bench::until;
 pub const KIND: ConnectorKind = ConnectorKind {
     name: "at-once",
     description: "A provider inside the measuring process, which takes everything at once.",
-    channel_type: ChannelType::Sms,
+    channel_types: &[ChannelType::Sms],
     after_unknown: AfterUnknown::Nothing,
     inbound: true,
+    entered_webhook: None,
     settings: &[],
     build,
 };
@@ -152,5 +153,6 @@ fn message(id: &str, phone: &str, text: &str) -> InboundFact {
         delivery_id: None,
         provider_opt: None,
         provider_time: None,
+        channel_data: std::collections::BTreeMap::new(),
     }
 }

@@ -59,6 +59,8 @@ impl World {
             variables: Map::from_iter([("number".to_owned(), serde_json::json!("GR-1"))]),
             purpose: String::new(),
             rate_per_second: None,
+            rate_per_hour: None,
+            budget: None,
             weight: 10,
             window: None,
             valid_for_ms: None,

@@ -24,7 +24,8 @@ pub async fn lock(conn: &mut Conn, ids: &[i64]) -> Result<Vec<Who>> {
     let rows = sqlx::query_as!(
         Who,
         r#"select k.id,
-                  k.external_id is null and exists (select from anonymous_contact a where a.contact_id = k.id) as "anonymous!",
+                  k.external_id is null
+                    and (select a.contact_id from anonymous_contact a where a.contact_id = k.id) is not null as "anonymous!",
                   (select count(*) from contact_address l where l.contact_id = k.id) as "addresses!"
              from contact k where k.id = any($1) and k.deleted_at is null order by k.id"#,
         ids
@@ -144,9 +145,11 @@ pub async fn merge(conn: &mut Conn, from: i64, into: i64, now: DateTime<Utc>) ->
 /// What storage says.
 pub async fn earlier_waits(conn: &mut Conn, contact_id: i64, inbound_id: i64) -> Result<Option<i64>> {
     let first = sqlx::query_scalar!(
-        r#"select min(i.id) as "first?" from contact_address l join address a on a.id = l.address_id
-             join inbound_inbox i on i.sender = a.kind::text || ':' || a.value
-            where l.contact_id = $1 and i.id < $2 and i.parked_at is null"#,
+        r#"select min((select i.id from inbound_inbox i
+                         where i.sender = (select a.kind::text || ':' || a.value from address a where a.id = l.address_id)
+                           and i.id < $2 and i.parked_at is null
+                         order by i.id limit 1)) as "first?"
+             from contact_address l where l.contact_id = $1"#,
         contact_id,
         inbound_id
     )

@@ -129,10 +129,12 @@ pub async fn ensure_address(conn: &mut Conn, address: &Address, now: DateTime<Ut
 /// What storage says.
 pub async fn contact_of(conn: &mut Conn, addresses: &[i64]) -> Result<Option<i64>> {
     let id = sqlx::query_scalar!(
-        r#"select c.contact_id from contact_address c join contact k on k.id = c.contact_id and k.deleted_at is null
-            where c.address_id = any($1)
-            order by (select max(d.id::text) from delivery d join notification n on n.id = d.notification_id
-                       where d.address_id = c.address_id and n.contact_id = c.contact_id) desc nulls last, c.contact_id
+        r#"select c.contact_id from contact_address c
+            where c.address_id = any($1) and (select k.deleted_at is null from contact k where k.id = c.contact_id)
+            order by (select d.id::text from delivery d
+                       where d.address_id = c.address_id
+                         and (select n.contact_id from notification n where n.id = d.notification_id) = c.contact_id
+                       order by d.id desc limit 1) desc nulls last, c.contact_id
             limit 1"#,
         addresses
     )

@@ -280,7 +280,7 @@ pub async fn last_address(conn: &mut Conn, conversation_id: Uuid, channel_id: i3
 /// What storage says.
 pub async fn on_disabled(conn: &mut Conn, limit: i64) -> Result<Vec<Uuid>> {
     let ids = sqlx::query_scalar!(
-        r#"select s.id as "id!" from channel c join channel_session s on s.channel_id = c.id and s.ended_at is null
+        r#"select s.id as "id!" from channel c join channel_session s on s.channel_id = c.id and s.ended_at is null and s.state <> 'ended'
             where c.state = 'disabled' order by s.id limit $1"#,
         limit
     )

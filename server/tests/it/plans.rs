@@ -149,9 +149,8 @@ fn hot_path() -> Vec<Hot> {
         hot("identity", "lock", 0).by("contact_pkey", &["id"]),
         hot("identity", "lock", 1).by("contact_pkey", &["id"]),
         hot("identity", "earlier_waits", 0).by("inbound_inbox_by_sender", &["sender"]),
-        hot("conversation_state", "lock_open", 0).by("conversation_open", &["contact_id"]),
-        hot("sessions", "contact_wrote", 0)
-            .by("channel_session_open", &["conversation_id", "channel_id", "address_id"]),
+        hot("conversation_state", "lock_open", 0),
+        hot("sessions", "contact_wrote", 0),
         hot("conversations", "append", 0).by("conversation_pkey", &["id"]),
         hot("conversation_timers", "due", 0).by("conversation_timer_due", &["due_at"]),
         hot("campaigns/recipients", "list", 0)
@@ -345,6 +344,10 @@ async fn fill(world: &World) -> anyhow::Result<()> {
                select 1, 'SM' || i, 'delivered', 0 from generate_series(1, 20000) i;
              insert into inbound_inbox (channel_id, provider_id, sender, fact, body_id, received_at)
                select {channel}, 1, 'phone:+9198' || lpad(i::text, 8, '0'), '{{}}', 0, now() from generate_series(1, 5000) i;
+             insert into conversation (id, contact_id, active_channel_id, created_at, changed_at)
+               select {notification}, i, {channel}, now(), now() from generate_series(1, 5000) i;
+             insert into channel_session (id, conversation_id, channel_id, address_id, direction, last_at, started_at)
+               select {delivery}, {notification}, {channel}, i, 'inbound', now(), now() from generate_series(1, 5000) i;
              insert into message (id, conversation_id, seq, outbound, channel_id, address_id, sender, receiver, content, plain_text,
                                   received_at)
                select {delivery}, {notification}, 1, true, {channel}, 1, '', '', '{{}}', '', now() from generate_series(1, 5000) i;

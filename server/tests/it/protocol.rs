@@ -260,6 +260,7 @@ async fn fallback_itself_waits_for_evidence_that_lies_unmerged() -> anyhow::Resu
     Ok(())
 }
 
+/// Case 15 of the edge cases of conversations, where the receipt comes before our own insert.
 #[tokio::test]
 async fn cx08_a_receipt_that_outruns_the_outcome_leaves_no_open_attempt() -> anyhow::Result<()> {
     let world = World::new().await?;

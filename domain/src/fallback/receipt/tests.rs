@@ -42,6 +42,7 @@ fn a_receipt_lifts_and_a_second_copy_changes_nothing() {
     assert_eq!((behind.evidence, behind.lifted), (Evidence::Read, false));
 }
 
+/// Case 15 of the edge cases of conversations: read without delivered, delivered after failed.
 #[test]
 fn delivered_overrides_failed_and_failed_does_not_override_delivered() {
     let lifted = ask(ReceiptFacts { evidence: Evidence::Failed, ..receipt(Evidence::Delivered) });
@@ -119,6 +120,7 @@ fn a_failure_of_an_older_attempt_does_not_fail_the_repeat() {
     assert_eq!(ask(alone).failure, Some(FailureClass::Permanent), "no repeat is under way");
 }
 
+/// Case 16 of the edge cases of conversations: both are kept, the late one is marked.
 #[test]
 fn late_receipts_are_marked_and_may_still_reach() {
     let late = ask(ReceiptFacts { left: true, ..receipt(Evidence::Delivered) });

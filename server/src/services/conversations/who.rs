@@ -31,10 +31,7 @@ pub struct Says<'a> {
 /// # Errors
 /// What storage says.
 pub async fn wrote(conn: &mut Conn, says: Says<'_>, now: DateTime<Utc>) -> Result<identity::Who> {
-    let known = named(conn, says, now).await?;
-    let by_address = inbound::contact_of(conn, says.addresses).await?;
-    let ids: Vec<i64> = known.into_iter().chain(by_address).collect();
-    let locked = identity::lock(conn, &ids).await?;
+    let (known, by_address, locked) = found(conn, says, now).await?;
     let of = |id: Option<i64>| locked.iter().find(|who| Some(who.id) == id).copied();
     match (of(known), of(by_address)) {
         (Some(known), Some(sender)) if known.id != sender.id && sender.anonymous => {
@@ -58,6 +55,25 @@ pub async fn wrote(conn: &mut Conn, says: Says<'_>, now: DateTime<Utc>) -> Resul
             identity::lock(conn, &[id]).await?.pop().ok_or_else(|| Error::NotFound(format!("contacts/{id}")))
         }
     }
+}
+
+/// The contact whom a message names and the one who has the address, both locked. While one waits for the lock of a contact, that
+/// may have been merged into another one: then it is looked up again.
+async fn found(
+    conn: &mut Conn,
+    says: Says<'_>,
+    now: DateTime<Utc>,
+) -> Result<(Option<i64>, Option<i64>, Vec<identity::Who>)> {
+    for _ in 0..3 {
+        let known = named(conn, says, now).await?;
+        let by_address = inbound::contact_of(conn, says.addresses).await?;
+        let ids: Vec<i64> = known.into_iter().chain(by_address).collect();
+        let locked = identity::lock(conn, &ids).await?;
+        if ids.iter().all(|id| locked.iter().any(|who| who.id == *id)) {
+            return Ok((known, by_address, locked));
+        }
+    }
+    Err(crate::storage::Error::no_answer().into())
 }
 
 /// The contact whom a message names, by its token before its external id.

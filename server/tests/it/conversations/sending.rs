@@ -124,7 +124,8 @@ async fn a_single_send_begins_the_conversation_that_its_answer_goes_on() -> anyh
     stage.context().directory.invalidate();
     let sent = stage.served.send(to_phone(PHONE)).await?;
     assert!(stage.all(PHONE).await?.is_empty(), "nothing was sent yet");
-    let workers = Workers::start(stage.context(), None)?;
+    // On connections of their own: they end with them.
+    let workers = Workers::start(&stage.served.world.another_process()?, None)?;
     eventually(Duration::from_secs(30), async || {
         let found = stage.all(PHONE).await?;
         anyhow::ensure!(found.iter().any(|c| c.message_count == 1), "{found:?}");

@@ -143,3 +143,100 @@ async fn the_connectors_data_and_the_channels_greeting_come_with_a_session() -> 
     assert_eq!((data["locale"].as_str(), data["page"].as_str()), ("hi", "river"));
     stage.is_sound().await
 }
+
+/// Case 7: while a task is queued, the last agent who leaves closes nothing, and neither does the contact who goes.
+#[tokio::test]
+async fn the_last_agent_may_leave_while_a_task_is_queued() -> anyhow::Result<()> {
+    let stage = Stage::new().await?;
+    stage.says(stage.whatsapp, PHONE, "Hello").await?;
+    let name = stage.newest(PHONE).await?.name;
+    let request = v1::AddParticipantRequest {
+        parent: name.clone(),
+        participant: operator("ravi", Role::Primary),
+        ..Default::default()
+    };
+    let ravi = stage.served.conversations().add_participant(request).await?.into_inner();
+    sqlx::query(
+        "insert into obligation (conversation_id, kind, subject, began_at) values ($1, 'task', 'agentTasks/1', now())",
+    )
+    .bind(id_of(&name))
+    .execute(&stage.served.world.db.pool)
+    .await?;
+    let request = v1::RemoveParticipantRequest { name: ravi.name, reason: "DONE".into(), ..Default::default() };
+    stage.served.conversations().remove_participant(request).await?;
+    assert_eq!(stage.get(&name).await?.state(), State::Inactive);
+    let session = stage.sessions(&name).await?.remove(0).name;
+    let request = v1::EndChannelSessionRequest { name: session, ..Default::default() };
+    stage.served.conversations().end_channel_session(request).await?;
+    stage.passes(minutes(60)).await?;
+    assert_eq!(stage.get(&name).await?.state(), State::CustomerLeft, "it is looked at again, and still owed");
+    stage.set("delete from obligation").await?;
+    stage.passes(minutes(11)).await?;
+    stage.due().await?;
+    assert_eq!(stage.get(&name).await?.state(), State::Closed);
+    let intents: Vec<String> = sqlx::query_scalar(
+        "select data ->> 'intent' from event_out where data ->> 'intent' like '%AGENT%' order by id",
+    )
+    .fetch_all(&stage.served.world.db.pool)
+    .await?;
+    assert_eq!(intents, ["AGENT_JOINED", "AGENT_LEFT", "LAST_AGENT_LEFT"]);
+    stage.is_sound().await
+}
+
+#[tokio::test]
+async fn how_conversations_are_held_is_set_with_the_channel_and_every_fault_is_named() -> anyhow::Result<()> {
+    let stage = Stage::new().await?;
+    let update = |channel: v1::Channel| v1::UpdateChannelRequest { channel: Some(channel), ..Default::default() };
+    let span = |seconds| Some(prost_types::Duration { seconds, nanos: 0 });
+    let right = v1::Channel {
+        name: "channels/sms-main".into(),
+        routing_mode: v1::channel::RoutingMode::Hybrid.into(),
+        contact_inactivity_timeout: span(600),
+        inactivity_warning_percent: Some(50),
+        inactivity_warning: "Still there?".into(),
+        greeting: "Welcome".into(),
+        reconnect_grace: span(30),
+        default_outbound: true,
+        ..Default::default()
+    };
+    let it = stage.served.channels().update_channel(update(right.clone())).await?.into_inner();
+    assert_eq!(it.routing_mode(), v1::channel::RoutingMode::Hybrid);
+    assert_eq!((it.contact_inactivity_timeout, it.inactivity_warning_percent), (span(600), Some(50)));
+    assert_eq!((it.greeting.as_str(), it.reconnect_grace, it.default_outbound), ("Welcome", span(30), true));
+    let wrong = v1::Channel {
+        contact_inactivity_timeout: span(-1),
+        inactivity_warning_percent: Some(100),
+        greeting: "x".repeat(1001),
+        reconnect_grace: span(86_401),
+        routing_mode: 9,
+        ..right.clone()
+    };
+    let refused = stage.served.channels().update_channel(update(wrong)).await.unwrap_err();
+    let mut fields: Vec<String> = crate::reading::violations(&refused).into_iter().map(|(field, _)| field).collect();
+    fields.sort();
+    assert_eq!(
+        fields,
+        [
+            "channel.contact_inactivity_timeout",
+            "channel.greeting",
+            "channel.inactivity_warning_percent",
+            "channel.reconnect_grace",
+            "channel.routing_mode"
+        ]
+    );
+    super::channel(&stage.served, "sms-two", "SMS", "+15550003333").await?;
+    let second = v1::Channel { name: "channels/sms-two".into(), default_outbound: true, ..Default::default() };
+    let refused = stage.served.channels().update_channel(update(second)).await.unwrap_err();
+    assert!(refused.message().contains("channels/sms-main"), "{}", refused.message());
+    stage.says(stage.sms, PHONE, "Hello").await?;
+    let name = stage.newest(PHONE).await?.name;
+    assert_eq!(stage.words(&name).await?, ["Hello", "Welcome"]);
+    stage.passes(minutes(6)).await?;
+    assert_eq!(stage.words(&name).await?.len(), 3, "warned at half of ten minutes");
+    stage.passes(minutes(5)).await?;
+    assert_eq!(stage.get(&name).await?.state(), State::CustomerLeft, "the grace runs");
+    stage.passes(minutes(1)).await?;
+    stage.due().await?;
+    assert_eq!(stage.get(&name).await?.state(), State::Closed);
+    stage.is_sound().await
+}

@@ -50,6 +50,10 @@ impl Served {
         ConversationServiceClient::new(self.channel.clone())
     }
 
+    pub fn channels(&self) -> v1::channel_service_client::ChannelServiceClient<Channel> {
+        v1::channel_service_client::ChannelServiceClient::new(self.channel.clone())
+    }
+
     pub fn messages(&self) -> MessageServiceClient<Channel> {
         MessageServiceClient::new(self.channel.clone())
     }
