@@ -131,14 +131,14 @@ mod tests {
 
     #[test]
     fn an_entry_has_the_fields_that_the_report_promises() {
-        let entry = compared("plan/write", "rows/s", &[8.0, 9.0], "raw", &[10.0, 10.0])
-            .goal(Goal::AtLeastTimes(0.8))
+        let entry = compared("plan/write", "rows/s", &[5.0, 15.0], "raw", &[10.0, 20.0])
+            .goal(Goal::AtLeastTimes(0.5))
             .note("of one page");
         let written = serde_json::to_value(&entry).unwrap();
         let expected = serde_json::json!({
-            "name": "plan/write", "unit": "rows/s", "value": 8.5, "baseline": "raw", "baseline_value": 10.0, "ratio": 0.85,
-            "goal": ">= 0.8x", "met": true, "rounds": 2, "note": "of one page", "spread": [8.0, 9.0],
-            "ratio_spread": [0.8, 0.9],
+            "name": "plan/write", "unit": "rows/s", "value": 10.0, "baseline": "raw", "baseline_value": 15.0, "ratio": 0.625,
+            "goal": ">= 0.5x", "met": true, "rounds": 2, "note": "of one page", "spread": [5.0, 15.0],
+            "ratio_spread": [0.5, 0.75],
         });
         assert_eq!(written, expected);
     }

@@ -6,7 +6,12 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use tracing::{Event, Subscriber, level_filters::LevelFilter, subscriber::Interest};
+use tracing::{
+    Event, Subscriber,
+    field::{Field, Visit},
+    level_filters::LevelFilter,
+    subscriber::Interest,
+};
 use tracing_subscriber::{
     EnvFilter, Layer,
     filter::dynamic_filter_fn,
@@ -22,9 +27,26 @@ static COUNTED: AtomicU64 = AtomicU64::new(0);
 struct Counter;
 
 impl<S: Subscriber> Layer<S> for Counter {
-    fn on_event(&self, _: &Event<'_>, _: Context<'_, S>) {
-        COUNTED.fetch_add(1, Ordering::Relaxed);
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let mut kind = Kind { of_a_transaction: false };
+        event.record(&mut kind);
+        COUNTED.fetch_add(u64::from(!kind.of_a_transaction), Ordering::Relaxed);
     }
+}
+
+/// Whether a statement only begins or ends a transaction.
+struct Kind {
+    of_a_transaction: bool,
+}
+
+impl Visit for Kind {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "summary" {
+            self.of_a_transaction |= ["BEGIN", "COMMIT", "ROLLBACK"].iter().any(|verb| value.starts_with(verb));
+        }
+    }
+
+    fn record_debug(&mut self, _: &Field, _: &dyn std::fmt::Debug) {}
 }
 
 /// Makes counting possible in this process; once, before anything runs. What `RUST_LOG` asks for is shown on standard error;
@@ -60,5 +82,25 @@ impl Count {
     pub fn stop(self) -> u64 {
         COUNTING.store(false, Ordering::Relaxed);
         COUNTED.load(Ordering::Relaxed) - self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statements_are_counted_while_a_count_runs_and_the_ends_of_transactions_are_not() {
+        count_from_now_on();
+        let say = |summary: &str| tracing::debug!(target: TARGET, summary, "a statement");
+        say("select 1");
+        let counting = Count::start();
+        for summary in ["select 2", "COMMIT", "with x as (select ...", "BEGIN", "ROLLBACK"] {
+            say(summary);
+        }
+        tracing::debug!(target: "other", summary = "select 3", "no statement");
+        assert_eq!(counting.stop(), 2);
+        say("select 4");
+        assert_eq!(Count::start().stop(), 0);
     }
 }

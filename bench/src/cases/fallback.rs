@@ -1,6 +1,8 @@
 //! Falling back: how punctual it is, what a storm of due timers costs and does to interactive traffic, what waiting costs, and what
 //! pause and resume cost.
 
+mod alone;
+
 use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -106,16 +108,20 @@ async fn storm(bench: &Bench) -> anyhow::Result<Vec<Entry>> {
     .await?;
     workers.stop().await;
     world.sql("analyze").await?;
-    // The storm by itself: what is decided and written, without the sending.
-    let due = world.count("with d as (update timer set due_at = 'epoch' where owner in (select owner from timer order by owner limit (select count(*) / 2 from timer)) returning 1) select count(*) from d").await?;
+    // The storm by itself: what is decided and written, without the sending. First the same statements alone.
+    let count = crowd.len() / 3;
+    due_now(&world, count).await?;
+    let meter = Meter::start(&world.pool).await?;
+    while alone::pass(&world.context).await? {}
+    let plain = meter.stop().await?;
+    due_now(&world, count).await?;
     let meter = Meter::start(&world.pool).await?;
     while fallback::pass(&world.context).await? {}
     let spent = meter.stop().await?;
-    let count = usize::try_from(due)?;
     let moved = world.count("select count(*) from delivery where step = 1").await?;
-    anyhow::ensure!(moved == due, "{moved} of {due} went to the second step");
-    let mut entries = storm_entries(&spent, count);
-    // The other half is due while people are written to one by one.
+    anyhow::ensure!(usize::try_from(moved)? == 2 * count, "{moved} of {} went to the second step", 2 * count);
+    let mut entries = storm_entries(&spent, &plain, count);
+    // The rest is due while people are written to one by one.
     let workers = Workers::all(&world.context);
     sleep(Duration::from_secs(3)).await;
     let (quiet, busy) = singles.split_at(singles.len() / 2);
@@ -138,9 +144,21 @@ async fn storm(bench: &Bench) -> anyhow::Result<Vec<Entry>> {
     Ok(entries)
 }
 
-fn storm_entries(spent: &Spent, count: usize) -> Vec<Entry> {
+/// Ends the wait of so many at once.
+async fn due_now(world: &World, count: usize) -> anyhow::Result<()> {
+    sqlx::query("update timer set due_at = 'epoch' where owner in (select owner from timer order by owner limit $1)")
+        .bind(i64::try_from(count)?)
+        .execute(&world.pool)
+        .await?;
+    world.sql("analyze timer").await
+}
+
+fn storm_entries(spent: &Spent, plain: &Spent, count: usize) -> Vec<Entry> {
     let secs = spent.wall.as_secs_f64() * 100_000.0 / number(count);
+    let rates = ([spent.rate(count)], [plain.rate(count)]);
     vec![
+        compared("fallback/storm-rate", "notifications/s", &rates.0, "the same statements alone", &rates.1)
+            .goal(Goal::AtLeastTimes(0.5)),
         Entry::new("fallback/storm", "s for 100,000", &[secs])
             .goal(Goal::AtMost(5.0))
             .note(format!("{count} due at once, decided and the next step queued; one worker")),

@@ -40,7 +40,7 @@ async fn measure(bench: &Bench) -> anyhow::Result<Vec<Entry>> {
 
 /// A world in which people are written to at a rate that lets a server be killed in the middle.
 async fn prepare(bench: &Bench, world: &World, calls: &Taken) -> anyhow::Result<usize> {
-    let (count, rate) = bench.scale.of((4_000, 200), (600, 60));
+    let (count, rate) = bench.scale.of((4_000, 200), (400, 60));
     world.channel_at_once("sms").await?;
     sqlx::query("update channel set rate_per_second = $1, in_flight = $2")
         .bind(f64::from(rate))

@@ -191,7 +191,7 @@ pub async fn due_timers(conn: &mut Conn, kind: &str, now: DateTime<Utc>, limit: 
              from send_group g cross join lateral (
                   select t.owner, t.generation, t.due_at from timer t
                    where t.send_group_id = g.id and t.due_at <= $2::timestamptz - g.clock_shift and t.kind = $1
-                   order by t.due_at limit 200) x
+                   order by t.due_at limit $3) x
             where g.running and g.quiet_until <= $2
             order by x.due_at limit $3"#,
         kind,
