@@ -271,7 +271,7 @@ async fn insert_until(pool: PgPool, capture: Capture, deadline: Instant) -> anyh
             .bind("Asha Patil")
             .bind("+919812345678")
             .bind("The street light in front of house 12 is broken")
-            .bind(if written % 100 == 0 { "urgent" } else { "open" })
+            .bind(if written.is_multiple_of(100) { "urgent" } else { "open" })
             .bind(i32::try_from(written % 1000)?)
             .bind("as told by the ward office")
             .execute(&mut *conn)

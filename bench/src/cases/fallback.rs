@@ -194,7 +194,7 @@ async fn waiting(bench: &Bench) -> anyhow::Result<Entry> {
          select gen_random_uuid(), 'step', (select min(id) from g), now() + interval '1 hour' + x * interval '1 ms', 0
            from generate_series(1, $1) x",
     )
-    .bind(i32::try_from(count)?)
+    .bind(count)
     .execute(&world.pool)
     .await?;
     world.sql("analyze timer").await?;

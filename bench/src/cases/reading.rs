@@ -34,7 +34,7 @@ async fn measure(bench: &Bench) -> anyhow::Result<Vec<Entry>> {
                 '{\"number\": \"GR-1\"}', now(), now()
            from generate_series(1, $1) x, campaign c, (select min(id) as first from contact) k",
     )
-    .bind(i32::try_from(count)?)
+    .bind(count)
     .execute(&world.pool)
     .await?;
     world

@@ -21,7 +21,16 @@ async fn waiting(world: &World) -> anyhow::Result<Uuid> {
     let notification = world.begin(&plan, &[contact], Lane::Interactive).await?.remove(0);
     let conn = &mut *world.context.db.conn().await?;
     let group = queue::waiting_groups(conn, world.now()).await?.remove(0);
-    let chunk = queue::grant(conn, "SMS", group.lane, &[group.send_group_id], &[1], 60.0).await?.remove(0).chunk;
+    let chunk = queue::grant(
+        conn,
+        "SMS",
+        group.lane,
+        &[queue::Want { send_group_id: group.send_group_id, messages: 1, parts: i64::MAX, micros: i64::MAX }],
+        60.0,
+    )
+    .await?
+    .remove(0)
+    .chunk;
     let token = Uuid::new_v4();
     let delivery = dispatch::claim(conn, chunk, token, 60.0).await?.remove(0).delivery_id;
     let provider: i32 = sqlx::query_scalar("select min(id) from channel_provider").fetch_one(&world.db.pool).await?;

@@ -90,7 +90,14 @@ impl Town {
         let conn = &mut *self.world.context.db.conn().await?;
         for group in queue::waiting_groups(conn, self.world.now()).await? {
             let name = group.channel_type.as_str();
-            queue::grant(conn, name, group.lane, &[group.send_group_id], &[10], LEASE).await?;
+            queue::grant(
+                conn,
+                name,
+                group.lane,
+                &[queue::Want { send_group_id: group.send_group_id, messages: 10, parts: i64::MAX, micros: i64::MAX }],
+                LEASE,
+            )
+            .await?;
         }
         let (delivery, chunk): (Uuid, i64) = sqlx::query_as(
             "select d.id, x.id from delivery d join dispatch x on d.id = any(x.delivery_ids)
@@ -134,6 +141,7 @@ impl Town {
             delivery_id: None,
             provider_opt: None,
             provider_time: None,
+            channel_data: std::collections::BTreeMap::new(),
         };
         let message = inbox::NewInbound {
             channel_id: self.sms,

@@ -57,6 +57,7 @@ impl<'a> Talk<'a> {
                 address_id: self.address,
                 content: Content::Text { text: text.clone() },
                 lane: Lane::Interactive,
+                in_reply_to: None,
             };
             outgoing::say(&self.world.context, &mut tx, &line, self.world.now()).await?;
         }
@@ -82,7 +83,14 @@ impl Claimed {
     async fn message(world: &World, words: &str) -> anyhow::Result<Self> {
         let conn = &mut *world.context.db.conn().await?;
         for group in queue::waiting_groups(conn, world.now()).await? {
-            queue::grant(conn, "SMS", group.lane, &[group.send_group_id], &[10], LEASE).await?;
+            queue::grant(
+                conn,
+                "SMS",
+                group.lane,
+                &[queue::Want { send_group_id: group.send_group_id, messages: 10, parts: i64::MAX, micros: i64::MAX }],
+                LEASE,
+            )
+            .await?;
         }
         let (chunk, delivery, provider): (i64, Uuid, i32) = sqlx::query_as(
             "select d.chunk_id, d.id, p.id from message m join delivery d on d.id = m.delivery_id
@@ -117,7 +125,7 @@ impl Claimed {
     }
 
     async fn given_back(&self, world: &World, secs: f64) -> anyhow::Result<()> {
-        dispatch::finish(&mut *world.context.db.conn().await?, self.chunk, self.token, secs).await?;
+        dispatch::finish(&mut *world.context.db.conn().await?, self.chunk, self.token, secs, false).await?;
         Ok(())
     }
 }

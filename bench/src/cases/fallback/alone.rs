@@ -97,6 +97,8 @@ async fn write(
         send_group_id: group,
         delivery_ids: ids.to_vec(),
         delay_secs: 0.0,
+        parts: 0,
+        price_micros: 0,
     };
     let chunks: Vec<NewChunk> = inserted.chunks(CHUNK).map(chunk).collect();
     if !chunks.is_empty() {

@@ -68,6 +68,7 @@ pub async fn says(
         delivery_id: None,
         provider_opt: None,
         provider_time: None,
+        channel_data: std::collections::BTreeMap::new(),
     };
     let inbound = NewInbound {
         channel_id: channel,

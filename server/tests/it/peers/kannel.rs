@@ -131,6 +131,7 @@ async fn words_arrive_letter_by_letter_whatever_their_alphabet_and_length() -> a
             provider_id: 7,
             in_reply_to: None,
             unsubscribe_url: None,
+            parameters: std::collections::BTreeMap::new(),
         };
         let sent = sms.send(&outbound).await;
         let expected = format!("{}:1", outbound.delivery_id);

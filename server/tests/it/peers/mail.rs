@@ -43,6 +43,7 @@ fn mail() -> Outbound {
         provider_id: 7,
         in_reply_to: None,
         unsubscribe_url: None,
+        parameters: std::collections::BTreeMap::new(),
     }
 }
 

@@ -52,6 +52,7 @@ fn outbound(kind: AddressKind, to: &str, from: &str, content: Value) -> Outbound
         provider_id: 7,
         in_reply_to: None,
         unsubscribe_url: None,
+        parameters: std::collections::BTreeMap::new(),
     }
 }
 
