@@ -16,6 +16,7 @@ const REPEATABLE: &[&str] = &[
     "ConnectorService.AttachConnector",
     "ConnectorService.StreamDeliveries",
     "WebChatService.StreamMessages",
+    "ControllerService.StreamIntents",
     // The message's own id is the key.
     "ConnectorService.IngestInbound",
     "WebChatService.SendMessage",

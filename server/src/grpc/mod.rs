@@ -108,7 +108,6 @@ pub async fn serve(listener: TcpListener, context: Context, shutdown: Cancellati
             compliance_service_server::ComplianceServiceServer,
             compliance::Compliance { context: of() }
         ))
-        .add_service(limited!(contact_service_server::ContactServiceServer, contacts::Contacts { context: of() }))
         .add_service(limited!(controller_service_server::ControllerServiceServer, controllers))
         .add_service(limited!(conversation_service_server::ConversationServiceServer, conversations))
         .add_service(limited!(event_service_server::EventServiceServer, events))

@@ -109,7 +109,7 @@ mod tests {
             async move { calls.take(20, PATIENCE).await.len() }
         });
         for call in open {
-            tokio::time::sleep(Duration::from_micros(100)).await;
+            tokio::task::yield_now().await;
             drop(call);
         }
         assert!(waiting.await.unwrap() >= 10, "a quarter of the channel's calls");

@@ -143,7 +143,10 @@ mod tests {
         assert_eq!(channel_type("CHANNEL_TYPE_SMS"), Ok(2));
         assert_eq!(failure_class("fall-over"), Ok(3));
         assert_eq!(notification_state("replied"), Ok(8));
-        assert_eq!(channel_type("fax").unwrap_err(), "`fax` must be one of WHATSAPP, SMS, VOICE, EMAIL");
+        assert_eq!(
+            channel_type("fax").unwrap_err(),
+            "`fax` must be one of WHATSAPP, SMS, VOICE, EMAIL, TELEGRAM, WEBCHAT, WEBHOOK"
+        );
     }
 
     #[test]

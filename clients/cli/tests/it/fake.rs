@@ -218,7 +218,10 @@ served! {
     CallLists = "switchboard.v1.CallListService",
     Campaigns = "switchboard.v1.CampaignService",
     Channels = "switchboard.v1.ChannelService",
+    Compliances = "switchboard.v1.ComplianceService",
+    Connectors = "switchboard.v1.ConnectorService",
     Contacts = "switchboard.v1.ContactService",
+    Controllers = "switchboard.v1.ControllerService",
     Conversations = "switchboard.v1.ConversationService",
     Events = "switchboard.v1.EventService",
     Messages = "switchboard.v1.MessageService",
@@ -226,6 +229,7 @@ served! {
     Policies = "switchboard.v1.PolicyService",
     Templates = "switchboard.v1.TemplateService",
     Triggers = "switchboard.v1.TriggerService",
+    WebChats = "switchboard.v1.WebChatService",
     Health = "grpc.health.v1.Health",
 }
 

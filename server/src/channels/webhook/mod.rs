@@ -87,7 +87,7 @@ fn build(settings: &ProviderSettings) -> Result<Arc<dyn Connector>, Vec<SettingP
     let previous = Some(reader.secret("previous_signing_secret")).filter(|s| !s.expose_secret().is_empty());
     let window = reader.seconds("replay_window_seconds", 10..=3600, 300);
     let timeout = reader.seconds("timeout_seconds", 1..=60, 10);
-    let client = reader.built("url", wire::client(&url, timeout));
+    let client = if url.is_empty() { None } else { reader.built("url", wire::client(&url, timeout)) };
     let client = reader.finish_with(client)?;
     Ok(Arc::new(Webhook { client, url, secret, previous, window, timeout }))
 }

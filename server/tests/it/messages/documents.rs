@@ -30,7 +30,7 @@ async fn a_message_reads_the_same_after_its_channel_and_its_contact_have_changed
     .execute(&served.world.db.pool)
     .await?;
     served.world.context.directory.invalidate();
-    assert_eq!(exported(&served).await?, [before.clone()]);
+    assert_eq!(exported(&served).await?, std::slice::from_ref(&before));
 
     assert_eq!((before.schema, before.id, before.seq), (CURRENT, id, 1));
     assert_eq!((before.sender.kind, before.sender.display.as_str()), (PartyKind::Contact, "Asha Rao"));
