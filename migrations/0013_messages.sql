@@ -43,7 +43,8 @@ create index message_by_words on message using gin (message_words(dictionary, pl
 -- it moves, and says what it said.
 create function message_is_immutable() returns trigger language plpgsql as $$
 begin
-  if to_jsonb(new) - array['conversation_id', 'seq'] = to_jsonb(old) - array['conversation_id', 'seq'] then
+  if new.conversation_id <> old.conversation_id
+     and to_jsonb(new) - array['conversation_id', 'seq'] = to_jsonb(old) - array['conversation_id', 'seq'] then
     return new;
   end if;
   if old.redaction is null and new.redaction is not null and new.content = '{"type": "redacted"}'::jsonb

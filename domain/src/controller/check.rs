@@ -10,7 +10,7 @@ use super::{Action, Compiled, ControllerVersion, Hours, MAX_ACTIONS, MAX_RULES, 
 use crate::conversation::Intent;
 use crate::quiet_hours::Window;
 use crate::slug::Slug;
-use crate::template::name_problem;
+use crate::template::{engine, name_problem};
 use crate::violation::Violation;
 
 /// The longest condition, in characters.
@@ -79,7 +79,7 @@ impl ControllerVersion {
     fn unknown(&self, name: &str) -> Option<String> {
         let mut parts = name.split('.');
         let (first, second) = (parts.next().unwrap_or_default(), parts.next());
-        if BARE.contains(&first) {
+        if BARE.contains(&first) || engine::GLOBALS.contains(&first) {
             return None;
         }
         if first == "hours" {

@@ -2,6 +2,7 @@
 //! who was reached, and how it ends when something is wrong.
 
 use std::fs;
+use std::net::TcpListener;
 use std::path::Path;
 use std::time::Duration;
 
@@ -38,10 +39,14 @@ impl Stage {
         config.twilio.auth_token = TOKEN.into();
         let simulator = Simulator::start(config).await.unwrap();
         let spool = folder.path().join("spool").display().to_string();
+        // The provider calls back at the public address, which must be known before the server listens.
+        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        let public = format!("http://{free}");
         let settings = [
             ("DATABASE_URL", db.url.as_str()),
             ("SWITCHBOARD__GRPC__LISTEN", "127.0.0.1:0"),
-            ("SWITCHBOARD__HTTP__LISTEN", "127.0.0.1:0"),
+            ("SWITCHBOARD__HTTP__LISTEN", &free),
+            ("SWITCHBOARD__HTTP__PUBLIC_URL", &public),
             ("SWITCHBOARD__HTTP__SPOOL_DIR", &spool),
         ];
         let settings = settings.map(|(key, value)| (key.to_owned(), value.to_owned()));

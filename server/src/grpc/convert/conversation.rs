@@ -165,8 +165,10 @@ fn labels(given: Vec<String>, faults: &mut Faults) -> Vec<String> {
 #[must_use]
 pub fn activity(activity: Activity) -> v1::Activity {
     let row = activity.row;
+    let is_note = activity.message.as_ref().is_some_and(|message| message.row.internal);
     let word = row.word.to_uppercase();
     let (kind, evidence, description) = match row.kind.as_str() {
+        "message" if is_note => (Of::Message, None, "a note was written".to_owned()),
         "message" if row.word == "sent" => (Of::Message, None, "a message was sent".to_owned()),
         "message" => (Of::Message, None, "a message came in".to_owned()),
         "delivery" => (Of::Delivery, row.word.parse::<Evidence>().ok(), format!("a message is known to be {word}")),

@@ -134,7 +134,7 @@ pub async fn decide(conn: &mut Conn, of: &Waiting, decided: &Value, faults: &[St
 /// What storage says.
 pub async fn step(conn: &mut Conn, of: &Waiting, done: i16, fault: Option<&str>, lease_secs: f64) -> Result<bool> {
     let moved = sqlx::query!(
-        r#"update controller_inbox set done = $4::smallint, faults = faults || coalesce(array[$5::text], '{}'),
+        r#"update controller_inbox set done = $4::smallint, faults = case when $5::text is null then faults else faults || $5::text end,
                   not_before = clock_timestamp() + make_interval(secs => $6)
             where number = $1 and controller_id = $2 and token = $3 and done = $4::smallint - 1"#,
         of.number,
