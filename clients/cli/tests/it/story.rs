@@ -11,8 +11,8 @@ use server::app::{self, Roles, Running};
 use server::clock::Clock;
 use server::config::Config;
 use server::storage::db::MIGRATOR;
-use simulator::Simulator;
 use simulator::script::{Handset, MessageScript};
+use simulator::{ClockMode, Simulator};
 use tempfile::TempDir;
 use testkit::instances::{Postgres, TestDatabase};
 
@@ -35,6 +35,7 @@ impl Stage {
         let db = Postgres::shared().await.unwrap().database(&MIGRATOR).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
         let mut config = simulator::Config::default();
+        config.clock = ClockMode::Real;
         config.twilio.account_sid = ACCOUNT.into();
         config.twilio.auth_token = TOKEN.into();
         let simulator = Simulator::start(config).await.unwrap();

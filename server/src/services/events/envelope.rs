@@ -135,6 +135,11 @@ impl Sealing {
 
     fn data(&self, fact: &Fact, of_store: bool) -> Map<String, Value> {
         let mut data = fact.data.clone();
+        if of_store {
+            // The shapes of the store are closed: what is for our own readers stays in our own events.
+            data.remove("intent");
+            data.remove("seq");
+        }
         let mut put = |key: &str, value: Option<String>| {
             if let Some(value) = value {
                 data.insert(key.to_owned(), value.into());
