@@ -34,8 +34,7 @@ impl Stage {
     async fn set() -> Self {
         let db = Postgres::shared().await.unwrap().database(&MIGRATOR).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let mut config = simulator::Config::default();
-        config.clock = ClockMode::Real;
+        let mut config = simulator::Config { clock: ClockMode::Real, ..simulator::Config::default() };
         config.twilio.account_sid = ACCOUNT.into();
         config.twilio.auth_token = TOKEN.into();
         let simulator = Simulator::start(config).await.unwrap();
