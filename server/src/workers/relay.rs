@@ -3,7 +3,7 @@
 //!
 //! One process leads. Within a pass the interactive lane goes first; the bulk lane leaves it a share of each channel's rate.
 //! Groups of one channel are served by weight. Whatever a grant uses up is kept in the grant's own transaction, so that rates
-//! hold when another process takes the lead; [`pace`] counts.
+//! hold when another process takes the lead; `pace` counts.
 
 mod pace;
 

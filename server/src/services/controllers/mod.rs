@@ -1,5 +1,5 @@
 //! Controllers: kept in versions that never change, checked in the world as it stands. [`running`] takes the intents that wait and
-//! carries out what is decided; [`outside`] lets a process of the business decide; [`scene`] is what both see.
+//! carries out what is decided; [`outside`] lets a process of the business decide; `scene` is what both see.
 
 pub mod acting;
 pub mod outside;

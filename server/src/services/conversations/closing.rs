@@ -1,5 +1,5 @@
 //! Closing: asked for, insisted on, by rule, or because everybody is gone. CLOSING ends who is left and refuses who comes; what is
-//! put away then is put away by [`housekeeping`], and only that makes it CLOSED.
+//! put away then is put away by `housekeeping`, and only that makes it CLOSED.
 
 use chrono::TimeDelta;
 use domain::{

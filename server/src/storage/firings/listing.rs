@@ -159,7 +159,7 @@ pub struct Counted {
 /// So many firings of a trigger are counted in one state: who asks for a trigger does not wait for millions.
 pub const MOST_COUNTED: i64 = 10_000;
 
-/// Counts the firings of triggers, at most [`MOST_COUNTED`] in each state.
+/// Counts the firings of triggers, at most `MOST_COUNTED` in each state.
 ///
 /// # Errors
 /// What storage says.
