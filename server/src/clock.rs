@@ -57,10 +57,14 @@ impl Clock {
         self.inner.moved.send_modify(|n| *n += 1);
     }
 
-    /// Tells the clock what Postgres's says now, so that all processes agree.
-    pub fn correct(&self, database_now: DateTime<Utc>) {
+    /// Tells the clock what Postgres's says now, so that all processes agree. The answer may be wrong by `doubt` either way: a
+    /// clock that is right within it is left alone, so that business time does not jump about with each measurement.
+    pub fn correct(&self, database_now: DateTime<Utc>, doubt: Duration) {
         let difference = (database_now - Utc::now()).num_microseconds().unwrap_or(0);
-        self.inner.correction.store(difference, Ordering::Relaxed);
+        let doubt = u64::try_from(doubt.as_micros()).unwrap_or(u64::MAX);
+        if difference.abs_diff(self.inner.correction.load(Ordering::Relaxed)) > doubt {
+            self.inner.correction.store(difference, Ordering::Relaxed);
+        }
     }
 
     /// Sleeps until business time `at`, or until `at_most` of machine time has passed, whichever comes first. Returns
@@ -108,6 +112,16 @@ impl Measured {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_measurement_that_proves_nothing_changes_nothing() {
+        let clock = Clock::new();
+        let second = TimeDelta::seconds(1);
+        clock.correct(Utc::now() + second, Duration::from_secs(2));
+        assert!(clock.now() < Utc::now() + second / 2, "it may be right as it is");
+        clock.correct(Utc::now() + second * 5, Duration::from_secs(2));
+        assert!(clock.now() > Utc::now() + second * 4, "it is wrong by more than can be doubted");
+    }
 
     #[tokio::test]
     async fn moving_time_by_hand_wakes_who_sleeps_until_then() {

@@ -12,6 +12,8 @@ use crate::{clock::Measured, services::Context, storage::receiving, telemetry};
 const EVERY: Duration = Duration::from_secs(30);
 /// An answer that took longer says too little.
 const MAX_ROUND_TRIP: Duration = Duration::from_secs(1);
+/// Clocks that differ by no more than this agree.
+const AGREEMENT: Duration = Duration::from_millis(1);
 /// An offset of this many seconds is worth a word in the log.
 const NOTABLE_SECS: f64 = 2.0;
 
@@ -40,7 +42,7 @@ pub async fn measure(context: &Context, measured: &Measured) -> anyhow::Result<f
     anyhow::ensure!(took < MAX_ROUND_TRIP, "the database took {took:?} to say what time it is");
     // It was said somewhere between the question and the answer: in the middle, as far as one can know.
     let there = there + TimeDelta::from_std(took / 2).unwrap_or_default();
-    context.clock.correct(there);
+    context.clock.correct(there, took / 2 + AGREEMENT);
     measured.note();
     let offset = (there - Utc::now()).as_seconds_f64();
     telemetry::clock_offset(offset);

@@ -186,8 +186,9 @@ impl Stage {
         told.map(|entry| {
             let time = entry.time.unwrap_or_default();
             let at = DateTime::from_timestamp(time.seconds, 0).unwrap_or_default();
-            // To the next lower step: between the steps real time passes too.
-            let minutes = (at - self.beginning).num_minutes().max(0) / STEP.num_minutes() * STEP.num_minutes();
+            // To the nearest step: between the steps real time passes too, and the clock is corrected to the database's.
+            let minutes =
+                (at - self.beginning + STEP / 2).num_minutes().max(0) / STEP.num_minutes() * STEP.num_minutes();
             let kind = entry.kind().as_str_name();
             let medium = entry.channel_type().as_str_name().trim_start_matches("CHANNEL_TYPE_");
             let step =

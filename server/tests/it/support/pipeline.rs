@@ -55,10 +55,11 @@ impl Workers {
         Ok(Self { tasks, runtime: Some(runtime), stop })
     }
 
-    /// Stops every task where it stands, what they spawned and their connections included.
-    pub fn kill(mut self) {
+    /// Stops every task where it stands, what they spawned and their connections included, and returns when all are gone.
+    pub async fn kill(mut self) {
         if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
+            let gone = tokio::task::spawn_blocking(move || runtime.shutdown_timeout(Duration::from_secs(30)));
+            gone.await.expect("a runtime ends");
         }
     }
 }
