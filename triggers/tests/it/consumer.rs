@@ -245,7 +245,7 @@ async fn a_sleeper_is_woken_promptly_and_one_who_is_awake_is_not_notified() {
             waits.push(began.elapsed());
         }
         waits.sort_unstable();
-        assert!(waits[10] < Duration::from_millis(100), "median {:?}", waits[10]);
+        assert!(waits[10] < Duration::from_millis(500), "median {:?}", waits[10]);
         let mut notified = 0;
         while listener.next_buffered().is_some()
             || tokio::time::timeout(Duration::from_millis(200), listener.recv()).await.is_ok()
