@@ -19,7 +19,12 @@ start_process() {
   shift
   [ "${KEEP_LOG:-}" = yes ] || : >"$PROCESSES/$name.log"
   detached "$PROCESSES/$name.log" env "SWITCHBOARD_STARTED_BY=$PROCESSES/$name" "$@" >"$PROCESSES/$name.pid"
+  # Its mark shows once env has become the program; before, it would be taken for somebody else's.
+  wait_for 30 marked_or_gone "$name" || true
 }
+
+# marked_or_gone NAME: what was started carries our mark, or ended before it could.
+marked_or_gone() { process_of "$1" >/dev/null || ! alive "$(cat "$PROCESSES/$1.pid")"; }
 
 process_ended() { ! process_of "$1" >/dev/null; }
 
