@@ -289,21 +289,23 @@ fn moment(moment: Moment, start: DateTime<Utc>) -> v1::SimulatedMoment {
         step,
         ..Default::default()
     };
+    // People count from 1, fields of the contract from 0.
+    let counted = step + 1;
     let (kind, description) = match moment.what {
         What::Sent(channel, channel_type) => {
             message.channel_type = common::of_channel_type(channel_type).into();
             message.channel = format!("channels/{channel}");
-            (Kind::Sent, format!("Step {step} sends by {channel_type} over {channel}."))
+            (Kind::Sent, format!("Step {counted} sends by {channel_type} over {channel}."))
         }
         What::Skipped(channel, reason) => {
             message.skip_reason = common::of_skip_reason(reason).into();
             message.channel = channel.map(|c| format!("channels/{c}")).unwrap_or_default();
-            (Kind::Skipped, format!("Step {step} is skipped: {reason}."))
+            (Kind::Skipped, format!("Step {counted} is skipped: {reason}."))
         }
-        What::Deferred(reason) => (Kind::Deferred, format!("Step {step} waits: {reason}.")),
-        What::Succeeded => (Kind::Succeeded, format!("Step {step} has its success.")),
-        What::Failed(reason) => (Kind::Failed, format!("Step {step} failed: {reason}.")),
-        What::WaitOver(reason) => (Kind::WaitOver, format!("The wait of step {step} is over: {reason}.")),
+        What::Deferred(reason) => (Kind::Deferred, format!("Step {counted} waits: {reason}.")),
+        What::Succeeded => (Kind::Succeeded, format!("Step {counted} has its success.")),
+        What::Failed(reason) => (Kind::Failed, format!("Step {counted} failed: {reason}.")),
+        What::WaitOver(reason) => (Kind::WaitOver, format!("The wait of step {counted} is over: {reason}.")),
         What::Answered => (Kind::Answered, "The person answers.".to_owned()),
         What::Listed(list) => (Kind::Listed, format!("The person is put on the call list {list}.")),
         What::Ended(state) => {
