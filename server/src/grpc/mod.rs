@@ -8,6 +8,7 @@
 pub mod convert;
 pub mod edge;
 pub mod idempotent;
+mod intake;
 pub mod mask;
 pub mod page;
 pub mod status;
