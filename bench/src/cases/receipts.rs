@@ -16,7 +16,7 @@ use crate::{
     cpu::{Meter, Spent},
     goal::Goal,
     report::{Entry, compared},
-    stats::{number, percentile},
+    stats::percentile,
     world::{WebServer, Workers, World, taken},
 };
 
@@ -38,7 +38,7 @@ const RATE: usize = 2_000;
 
 async fn measure(bench: &Bench) -> anyhow::Result<Vec<Entry>> {
     let count = bench.scale.of(20_000, 3_000);
-    let (mut plain, mut merged, mut cpu, mut waits) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut plain, mut merged, mut cpu, mut answers) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for round in 0..bench.scale.of(3, 1) {
         let (world, ids, provider) = sent(bench, count).await?;
         let [stored, merge] = ours(&world, &ids, provider).await?;
@@ -46,11 +46,13 @@ async fn measure(bench: &Bench) -> anyhow::Result<Vec<Entry>> {
         cpu.push(stored.postgres_us(2 * count) + merge.postgres_us(2 * count));
         plain.push(plainly(&world.pool).await?.rate(2 * count));
         if round == 0 {
-            waits = over_http(&world, &ids, provider, bench.scale.of(10, 3)).await?;
+            answers = over_http(&world, &ids, provider, bench.scale.of(10, 3)).await?;
         }
         bench.say(&format!("receipts: round {} of {}", round + 1, bench.scale.of(3, 1)));
     }
-    let refused = waits.iter().filter(|wait| **wait >= REFUSED).count();
+    let waits: Vec<f64> = answers.iter().map(|answer| *answer.as_ref().unwrap_or(&REFUSED)).collect();
+    let refused: Vec<&String> = answers.iter().filter_map(|answer| answer.as_ref().err()).collect();
+    let example = refused.first().map(|why| format!(" (such as: {why})")).unwrap_or_default();
     Ok(vec![
         compared("receipts/merge", "receipts/s", &merged, "update .. from unnest, 500 at once", &plain)
             .goal(Goal::AtLeastTimes(0.3))
@@ -60,7 +62,7 @@ async fn measure(bench: &Bench) -> anyhow::Result<Vec<Entry>> {
             .note(format!("CPU of Postgres, storing in webhooks of {IN_A_WEBHOOK} included")),
         Entry::new("receipts/http-p99", "ms", &[percentile(&waits, 0.99)])
             .goal(Goal::AtMost(20.0))
-            .note(format!("{RATE} webhooks a second of one receipt each, {} in all, from when each was to be sent; {refused} were turned away, each counted as {REFUSED} ms; the client runs in this process", waits.len())),
+            .note(format!("{RATE} webhooks a second of one receipt each, {} in all, from when each was to be sent; {} were turned away{example}, each counted as {REFUSED} ms; the client runs in this process", waits.len(), refused.len())),
         Entry::new("receipts/http-p50", "ms", &[percentile(&waits, 0.5)]),
     ])
 }
@@ -124,8 +126,11 @@ async fn plainly(pool: &PgPool) -> anyhow::Result<Spent> {
     meter.stop().await
 }
 
-/// Sends webhooks at a steady rate, whatever their answers do. Says how long each took from when it was to be sent, in milliseconds.
-async fn over_http(world: &World, ids: &[String], provider: i32, secs: usize) -> anyhow::Result<Vec<f64>> {
+/// Milliseconds from when it was to be sent, or why it was turned away.
+type Answer = Result<f64, String>;
+
+/// Sends webhooks at a steady rate, whatever their answers do.
+async fn over_http(world: &World, ids: &[String], provider: i32, secs: usize) -> anyhow::Result<Vec<Answer>> {
     let server = WebServer::start(&world.context).await?;
     let workers = Workers::none().merging(&world.context).sequencer(&world.context);
     let (client, url) = (reqwest::Client::new(), format!("http://{}/webhooks/{provider}", server.address));
@@ -143,16 +148,16 @@ async fn over_http(world: &World, ids: &[String], provider: i32, secs: usize) ->
             sleep_until(due).await;
             let answered = client.post(url.as_str()).body(body).send().await;
             match answered {
-                Ok(answer) if answer.status().is_success() => due.elapsed().as_secs_f64() * 1e3,
-                _ => REFUSED,
+                Ok(answer) if answer.status().is_success() => Ok(due.elapsed().as_secs_f64() * 1e3),
+                Ok(answer) => Err(answer.status().to_string()),
+                Err(error) => Err(format!("{:#}", anyhow::Error::from(error))),
             }
         }));
     }
-    let mut waits = Vec::with_capacity(open.len());
+    let mut answers = Vec::with_capacity(open.len());
     for request in open {
-        waits.push(request.await?);
+        answers.push(request.await?);
     }
     workers.stop().await;
-    anyhow::ensure!(number(waits.len()) > 0.0, "nothing was sent");
-    Ok(waits)
+    Ok(answers)
 }

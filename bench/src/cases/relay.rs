@@ -28,8 +28,11 @@ pub const CASE: Case = Case {
 
 /// Channels at once.
 const CHANNELS: usize = 4;
-/// Deliveries that the relay lets out on a channel without a rate.
+/// Deliveries that wait on each channel.
 const AHEAD: usize = 5_000;
+/// The rate of each channel: nobody takes up what is published here, and of a channel without a rate no more would be granted until
+/// somebody does.
+const RATE: &str = "update channel set rate_per_second = 100000";
 
 /// How a batch is cut.
 #[derive(Clone, Copy)]
@@ -69,6 +72,8 @@ async fn measure(bench: &Bench) -> anyhow::Result<Vec<Entry>> {
                 .await?;
         }
     }
+    world.sql(RATE).await?;
+    world.context.directory.invalidate();
     let bus = CountedBus::start(&vhost.url).await?;
     let raw = Raw::connect(&vhost.url).await?;
     let workers = Workers::none().relay(&world.context, &bus.shared());
