@@ -342,6 +342,7 @@ fn context(config: &Config) -> crate::services::Result<Context> {
         words: config.words.clone(),
         confirmations: config.confirmations.clone(),
         idle_close: None,
+        archive: crate::services::archive::Settings::default(),
         unsubscribe_key: unsubscribe::Key::new([0; unsubscribe::KEY_BYTES]),
         events: crate::services::events::Settings::default(),
         media: config.media.clone(),
