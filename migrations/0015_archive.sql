@@ -13,6 +13,9 @@ create function is_at_rest(the_conversation uuid) returns boolean language sql s
      and not exists (select from conversation_timer t where t.entity = v.id)
      and not exists (select from obligation o where o.conversation_id = v.id)
      and not exists (select from controller_inbox i where i.conversation_id = v.id)
+     -- An import may go on tomorrow.
+     and not exists (select from imported_conversation i join message m on m.conversation_id = i.conversation_id
+                      where i.conversation_id = v.id and m.stored_at > clock_timestamp() - interval '1 day')
      and not exists (select from notification n where n.contact_id = v.contact_id and n.conversation_id = v.id
                                                   and n.state in ('pending', 'waiting'))
      and not exists (select from message m

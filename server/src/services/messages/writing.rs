@@ -55,7 +55,7 @@ pub async fn create_note(work: &mut Work, note: Note) -> Result<Message> {
 /// [`Error::NotFound`]; [`Error::WrongState`] while the message is still to be sent.
 pub async fn redact(context: &Context, work: &mut Work, id: Uuid, by: String, reason: String) -> Result<Message> {
     let Some(locked) = redaction::lock(work.conn(), id).await? else {
-        return redact_archived(work, id, by, reason).await;
+        return redact_archived(context, work, id, by, reason).await;
     };
     if locked.on_its_way && !locked.redacted {
         return Err(Error::WrongState {
