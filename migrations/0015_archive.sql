@@ -84,7 +84,7 @@ create index erasure_under_way on erasure (id) where done_at is null;
 create table archive_stain (
   file_id         bigint not null references archive_file,
   conversation_id uuid not null,
-  cause           text not null check (cause in ('erased', 'expired', 'redacted')),
+  cause           text not null check (cause in ('erased', 'expired', 'redacted', 'changed')),
   erasure_id      uuid references erasure,
   stained_at      timestamptz not null default clock_timestamp(), -- machine time
   primary key (file_id, conversation_id, cause)

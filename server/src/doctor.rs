@@ -267,8 +267,8 @@ async fn files(config: &Config, report: &mut Report) {
 
 /// How the archive stands: what should have gone there, or out of it, and has not.
 async fn archive(config: &Config, report: &mut Report) {
-    let days = config.archive.after.map(|days| chrono::TimeDelta::days(i64::from(days) + ARCHIVE_LATE_DAYS));
-    let late = days.map_or(chrono::DateTime::<Utc>::MIN_UTC, |days| Utc::now() - days);
+    let late = |days| Utc::now() - chrono::TimeDelta::days(i64::from(days) + ARCHIVE_LATE_DAYS);
+    let late = config.archive.after.map(late);
     let look = async {
         let db = Db::open(config.database.url.expose_secret(), 1, Planner::Free)?;
         archived::standing(&mut *db.conn().await?, late).await

@@ -48,11 +48,11 @@ pub struct Written {
 
 /// What became of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Moved {
+pub struct Moved {
     /// So many conversations are in the archive now.
-    All(usize),
-    /// Something of the batch changed meanwhile: all of it stays where it was, and is tried again.
-    Changed,
+    pub moved: usize,
+    /// So many changed meanwhile, or are held by somebody: they stay where they were, and are tried again.
+    pub changed: usize,
 }
 
 /// Moves one batch. Says whether there may be more.
@@ -63,13 +63,9 @@ pub async fn pass(context: &Context) -> Result<bool> {
     let Some(after) = context.settings.archive.after else { return Ok(false) };
     let Some(batch) = gather(context, after).await? else { return Ok(false) };
     let Some(written) = batch.write(context).await? else { return Ok(false) };
-    match written.index(context).await? {
-        Moved::All(n) => {
-            tracing::info!(conversations = n, "conversations went into the archive");
-            Ok(true)
-        }
-        Moved::Changed => Ok(false),
-    }
+    let Moved { moved, changed } = written.index(context).await?;
+    tracing::info!(moved, changed, "conversations went into the archive");
+    Ok(moved > 0)
 }
 
 /// Reads the conversations that were closed `after` ago and are at rest. None: there are none.
@@ -108,38 +104,40 @@ impl Batch {
 }
 
 impl Written {
-    /// Writes the index and drops the rows, if everything is still as it was gathered.
+    /// Writes the index and drops the rows of what is still as it was gathered. What is not stains the file, which is then written
+    /// anew without it; a file of which nothing can be indexed goes.
     ///
     /// # Errors
     /// What storage says; nothing has left the tables then, unless it was said in the commit itself.
     pub async fn index(self, context: &Context) -> Result<Moved> {
         let mut tx = context.lists.begin().await?;
         let ids: Vec<Uuid> = self.batch.records.iter().map(|record| record.conversation.id).collect();
-        let locked = stored::lock(&mut tx, &ids).await?;
-        let mut is_same = locked.len() == ids.len() && files::make_live(&mut tx, self.file).await?;
-        for record in &self.batch.records {
-            is_same = is_same
-                && gathering::record(&mut tx, record.conversation.id, record.archived_at).await?.as_ref()
-                    == Some(record);
+        let mut same = Vec::new();
+        if files::make_live(&mut tx, self.file).await? {
+            let locked = stored::lock(&mut tx, &ids).await?;
+            for record in self.batch.records.iter().filter(|record| locked.contains(&record.conversation.id)) {
+                let again = gathering::record(&mut tx, record.conversation.id, record.archived_at).await?;
+                same.extend(again.as_ref().filter(|again| *again == record).map(|record| record.conversation.id));
+            }
         }
-        if !is_same {
+        if same.is_empty() {
             drop(tx);
-            // What nobody will ever index may go at once.
             files::drop_announced(&mut *context.lists.conn().await?, self.file).await?;
-            return Ok(Moved::Changed);
+            return Ok(Moved { moved: 0, changed: ids.len() });
         }
         for (record, placed) in self.batch.records.iter().zip(&self.batch.frames.placed) {
-            let placed = Placed {
-                conversation_id: record.conversation.id,
-                first_byte: placed.1,
-                bytes: placed.2,
-                activities: i64::try_from(record.activities.len()).unwrap_or(i64::MAX),
-                parts: record.parts(),
-            };
-            stored::place(&mut tx, self.file, &placed).await?;
+            match same.contains(&record.conversation.id) {
+                true => stored::place(&mut tx, self.file, &place(record, *placed)).await?,
+                false => stored::stain(&mut tx, self.file, record.conversation.id).await?,
+            }
         }
-        stored::drop_rows(&mut tx, &ids, self.batch.now).await?;
+        stored::drop_rows(&mut tx, &same, self.batch.now).await?;
         tx.commit().await.map_err(storage::Error::from)?;
-        Ok(Moved::All(ids.len()))
+        Ok(Moved { moved: same.len(), changed: ids.len() - same.len() })
     }
+}
+
+fn place(record: &Record, (conversation_id, first_byte, bytes): (Uuid, i64, i64)) -> Placed {
+    let activities = i64::try_from(record.activities.len()).unwrap_or(i64::MAX);
+    Placed { conversation_id, first_byte, bytes, activities, parts: record.parts() }
 }

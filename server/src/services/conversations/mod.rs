@@ -5,7 +5,7 @@
 //! ends it; [`timers`] is what happens by itself. All of them work on a [`held::Held`], in the caller's transaction. Requests
 //! come through [`verbs`] and [`saying`]; what is shown stands here. **Controllers** hear of it by the `intent` of events, which
 //! all are written by `storage::conversation_state::note` and `storage::conversations::append`; **the archive**
-//! ([`super::archive`]) takes what has been closed for long, and [`archived`] shows it.
+//! ([`super::archive`]) takes what has been closed for long, and `archived` shows it.
 
 mod archived;
 pub mod closing;

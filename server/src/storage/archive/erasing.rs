@@ -82,7 +82,11 @@ pub async fn unplace(
            s as (insert into archive_stain (file_id, conversation_id, cause, erasure_id)
                  select file_id, conversation_id, $2, $3 from c on conflict do nothing),
            e as (insert into erasure_file (erasure_id, name, file_id)
-                 select distinct $3::uuid, f.name, f.id from c join archive_file f on f.id = c.file_id where $3::uuid is not null
+                 -- A file that is not live may hold it too, and one that is still to be written anew without it.
+                 select $3::uuid, f.name, f.id from archive_file f
+                  where $3::uuid is not null
+                    and (f.state <> 'live' or f.id in (select file_id from c)
+                         or f.id in (select file_id from archive_stain where conversation_id = any($1)))
                  on conflict do nothing)
            select count(*) as "conversations!", count(distinct file_id) as "files!" from c"#,
         conversations,
@@ -261,6 +265,14 @@ pub async fn end_done(conn: &mut Conn, now: DateTime<Utc>) -> Result<Vec<(Uuid, 
     sqlx::query!("delete from media where orphaned and state = 'redacted' and sha256 is null")
         .execute(&mut *conn)
         .await?;
+    // A file that was being written when it was asked for, and became live without it.
+    sqlx::query!(
+        r#"delete from erasure_file e using archive_file f
+            where f.id = e.file_id and e.removed_at is null and f.state = 'live'
+              and not exists (select from archive_stain s where s.file_id = f.id)"#
+    )
+    .execute(&mut *conn)
+    .await?;
     let rows = sqlx::query!(
         r#"update erasure e set done_at = $1
             where e.done_at is null

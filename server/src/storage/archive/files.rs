@@ -270,11 +270,11 @@ pub struct Standing {
     pub oldest_waiting: Option<DateTime<Utc>>,
 }
 
-/// How the archive stands; `late` is the moment before which a closed conversation should have gone.
+/// How the archive stands; `late` is the moment before which a closed conversation should have gone, if any should.
 ///
 /// # Errors
 /// What storage says.
-pub async fn standing(conn: &mut Conn, late: DateTime<Utc>) -> Result<Standing> {
+pub async fn standing(conn: &mut Conn, late: Option<DateTime<Utc>>) -> Result<Standing> {
     let row = sqlx::query_as!(
         Standing,
         r#"select (select count(*) from archive_file where state = 'live') as "files!",

@@ -22,7 +22,7 @@ pub async fn ready(conn: &mut Conn, before: DateTime<Utc>, limit: i64) -> Result
     Ok(ids)
 }
 
-/// Locks the contacts of conversations, then the conversations, each by key. Says which of them are still at rest; what is locked by
+/// Locks conversations, then their deliveries, each by key. Says which of them are still at rest; a conversation that is locked by
 /// somebody else is left out.
 ///
 /// # Errors
@@ -108,6 +108,21 @@ pub async fn place(conn: &mut Conn, file: i64, placed: &Placed) -> Result<()> {
         placed.bytes,
         placed.activities,
         &placed.parts
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Notes that a file holds a conversation that changed before it could be indexed: the file is to be written anew without it.
+///
+/// # Errors
+/// What storage says.
+pub async fn stain(conn: &mut Conn, file: i64, conversation: Uuid) -> Result<()> {
+    sqlx::query!(
+        "insert into archive_stain (file_id, conversation_id, cause) values ($1, $2, 'changed')",
+        file,
+        conversation
     )
     .execute(conn)
     .await?;

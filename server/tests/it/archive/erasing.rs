@@ -1,7 +1,10 @@
 //! A contact is erased: nobody reads anything of it from that moment, and soon no file has it; the receipt says so.
 
 use proto::v1::{self, compliance_service_client::ComplianceServiceClient, erasure::State};
-use server::services::{archive::rewriting, messages::media};
+use server::services::{
+    archive::{rewriting, sweeping},
+    messages::media,
+};
 use tonic::{Code, transport::Channel};
 
 use super::Shelf;
@@ -127,6 +130,40 @@ async fn a_contact_who_is_erased_while_a_file_is_written_anew_is_not_in_the_new_
     assert_eq!(shelf.files("archive").await?.len(), 1);
     assert!(!shelf.said().await?.contains("471"));
     assert_eq!(shelf.words(&third).await?, ["Hello", "Thank you."]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_file_that_a_crash_left_behind_keeps_the_receipt_open_until_it_is_swept() -> anyhow::Result<()> {
+    let shelf = Shelf::new().await?;
+    let theirs = shelf.closed(PHONE, "My number is 4711").await?;
+    let contact = shelf.contact_of(&theirs).await?;
+    shelf.later().await?;
+    drop(shelf.gathered().await?.write(&shelf.context).await?);
+    let erasure = shelf.erase(&contact).await?;
+    shelf.kept().await?;
+    assert_eq!(shelf.receipt(&erasure.name).await?.state(), State::UnderWay, "the file has it still");
+    sweeping::sweep(&shelf.context, chrono::TimeDelta::zero()).await?;
+    shelf.kept().await?;
+    assert_eq!(shelf.receipt(&erasure.name).await?.state(), State::Done);
+    assert_eq!(shelf.files("archive").await?.len(), 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_is_erased_while_their_conversation_goes_into_the_archive_is_in_no_file_of_it() -> anyhow::Result<()> {
+    let shelf = Shelf::new().await?;
+    let (theirs, other) = (shelf.closed(PHONE, "My number is 4711").await?, shelf.closed(OTHER, "Hello").await?);
+    let contact = shelf.contact_of(&theirs).await?;
+    shelf.later().await?;
+    let written = shelf.gathered().await?.write(&shelf.context).await?.expect("written");
+    let erasure = shelf.erase(&contact).await?;
+    assert_eq!(written.index(&shelf.context).await?.moved, 1, "the other one goes");
+    shelf.kept().await?;
+    assert_eq!(shelf.receipt(&erasure.name).await?.state(), State::Done);
+    assert_eq!(shelf.files("archive").await?.len(), 1);
+    assert!(!shelf.everything().await?.contains("4711"));
+    assert_eq!(shelf.words(&other).await?, ["Hello", "Thank you."]);
     Ok(())
 }
 
