@@ -67,7 +67,7 @@ async fn a_connection_that_dies_before_the_commit_leaves_everything_where_it_was
 #[tokio::test]
 async fn what_changed_since_it_was_gathered_stays_and_goes_later_as_it_is_then() -> anyhow::Result<()> {
     let shelf = Shelf::new().await?;
-    let name = shelf.closed(PHONE, "My number is 4711").await?;
+    let name = shelf.closed(PHONE, "My word is marigold").await?;
     let other = shelf.closed(OTHER, "Hello").await?;
     shelf.later().await?;
     let written = shelf.gathered().await?.write(&shelf.context).await?.expect("written");
@@ -78,9 +78,13 @@ async fn what_changed_since_it_was_gathered_stays_and_goes_later_as_it_is_then()
     shelf.stage.served.world.advance(std::time::Duration::from_secs(1));
     shelf.kept().await?;
     assert!(shelf.is_archived(&name).await? && shelf.is_archived(&other).await?);
-    assert!(!shelf.said().await?.contains("4711"));
+    assert!(!shelf.said().await?.contains("marigold"));
     assert_eq!(shelf.count("select count(*) from archive_stain").await?, 0);
-    assert_eq!(shelf.files("archive").await?.len(), 2, "what changed has one of its own, and is not in the other any more");
+    assert_eq!(
+        shelf.files("archive").await?.len(),
+        2,
+        "what changed has one of its own, and is not in the other any more"
+    );
     Ok(())
 }
 
@@ -116,7 +120,7 @@ async fn a_sweep_that_takes_a_file_that_is_still_being_written_loses_nothing() -
 #[tokio::test]
 async fn a_crash_while_a_file_is_written_anew_leaves_the_old_one_until_the_new_one_stands() -> anyhow::Result<()> {
     let shelf = Shelf::new().await?;
-    let (name, other) = (shelf.closed(PHONE, "My number is 4711").await?, shelf.closed(OTHER, "Hello").await?);
+    let (name, other) = (shelf.closed(PHONE, "My word is marigold").await?, shelf.closed(OTHER, "Hello").await?);
     shelf.later().await?;
     shelf.kept().await?;
     let message = shelf.messages(&name).await?.pop().expect("a message").name;
@@ -130,7 +134,7 @@ async fn a_crash_while_a_file_is_written_anew_leaves_the_old_one_until_the_new_o
     let anew = rewriting::write(&shelf.context, old).await?.expect("adopted");
     assert!(anew.replace(&shelf.context).await?);
     assert_eq!(shelf.files("archive").await?.len(), 2);
-    assert!(!shelf.said().await?.contains("4711"));
+    assert!(!shelf.said().await?.contains("marigold"));
     shelf.kept().await?;
     assert_eq!(shelf.files("archive").await?.len(), 1);
     assert_eq!(shelf.words(&other).await?, ["Hello", "Thank you."]);

@@ -55,11 +55,11 @@ impl Shelf {
 #[tokio::test]
 async fn nothing_of_an_erased_contact_is_read_at_once_and_nothing_is_left_soon() -> anyhow::Result<()> {
     let shelf = Shelf::new().await?;
-    let theirs = shelf.closed(PHONE, "My number is 4711").await?;
+    let theirs = shelf.closed(PHONE, "My word is marigold").await?;
     let other = shelf.closed(OTHER, "Hello").await?;
     shelf.later().await?;
     shelf.kept().await?;
-    shelf.stage.says(shelf.stage.sms, PHONE, "And 4712").await?;
+    shelf.stage.says(shelf.stage.sms, PHONE, "And jasmine").await?;
     let (open, contact) = (shelf.stage.newest(PHONE).await?.name, shelf.contact_of(&theirs).await?);
     let message = shelf.messages(&theirs).await?.remove(0).name;
 
@@ -88,7 +88,7 @@ async fn nothing_of_an_erased_contact_is_read_at_once_and_nothing_is_left_soon()
     let files: Vec<String> = shelf.files("archive").await?.iter().map(ToString::to_string).collect();
     assert!(!files.contains(&receipt.archive_files[0].file), "{files:?}");
     let left = shelf.everything().await?;
-    for said in ["4711", "4712", PHONE] {
+    for said in ["marigold", "jasmine", PHONE] {
         assert!(!left.contains(said), "{said} is left");
     }
     assert_eq!(shelf.words(&other).await?, ["Hello", "Thank you."]);
@@ -113,7 +113,8 @@ async fn a_file_in_which_nobody_else_is_goes_as_a_whole() -> anyhow::Result<()> 
 #[tokio::test]
 async fn a_contact_who_is_erased_while_a_file_is_written_anew_is_not_in_the_new_one() -> anyhow::Result<()> {
     let shelf = Shelf::new().await?;
-    let (first, second) = (shelf.closed(PHONE, "My number is 4711").await?, shelf.closed(OTHER, "Mine is 4712").await?);
+    let (first, second) =
+        (shelf.closed(PHONE, "My word is marigold").await?, shelf.closed(OTHER, "Mine is jasmine").await?);
     let third = shelf.closed("+919812345670", "Hello").await?;
     shelf.later().await?;
     shelf.kept().await?;
@@ -128,7 +129,7 @@ async fn a_contact_who_is_erased_while_a_file_is_written_anew_is_not_in_the_new_
         assert_eq!(shelf.receipt(name).await?.state(), State::Done);
     }
     assert_eq!(shelf.files("archive").await?.len(), 1);
-    assert!(!shelf.said().await?.contains("471"));
+    assert!(!shelf.said().await?.contains("My word") && !shelf.said().await?.contains("jasmine"));
     assert_eq!(shelf.words(&third).await?, ["Hello", "Thank you."]);
     Ok(())
 }
@@ -136,7 +137,7 @@ async fn a_contact_who_is_erased_while_a_file_is_written_anew_is_not_in_the_new_
 #[tokio::test]
 async fn a_file_that_a_crash_left_behind_keeps_the_receipt_open_until_it_is_swept() -> anyhow::Result<()> {
     let shelf = Shelf::new().await?;
-    let theirs = shelf.closed(PHONE, "My number is 4711").await?;
+    let theirs = shelf.closed(PHONE, "My word is marigold").await?;
     let contact = shelf.contact_of(&theirs).await?;
     shelf.later().await?;
     drop(shelf.gathered().await?.write(&shelf.context).await?);
@@ -153,7 +154,7 @@ async fn a_file_that_a_crash_left_behind_keeps_the_receipt_open_until_it_is_swep
 #[tokio::test]
 async fn who_is_erased_while_their_conversation_goes_into_the_archive_is_in_no_file_of_it() -> anyhow::Result<()> {
     let shelf = Shelf::new().await?;
-    let (theirs, other) = (shelf.closed(PHONE, "My number is 4711").await?, shelf.closed(OTHER, "Hello").await?);
+    let (theirs, other) = (shelf.closed(PHONE, "My word is marigold").await?, shelf.closed(OTHER, "Hello").await?);
     let contact = shelf.contact_of(&theirs).await?;
     shelf.later().await?;
     let written = shelf.gathered().await?.write(&shelf.context).await?.expect("written");
@@ -162,7 +163,7 @@ async fn who_is_erased_while_their_conversation_goes_into_the_archive_is_in_no_f
     shelf.kept().await?;
     assert_eq!(shelf.receipt(&erasure.name).await?.state(), State::Done);
     assert_eq!(shelf.files("archive").await?.len(), 1);
-    assert!(!shelf.everything().await?.contains("4711"));
+    assert!(!shelf.everything().await?.contains("marigold"));
     assert_eq!(shelf.words(&other).await?, ["Hello", "Thank you."]);
     Ok(())
 }

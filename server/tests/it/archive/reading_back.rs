@@ -168,19 +168,19 @@ async fn nothing_is_written_to_it_and_a_new_message_begins_another_one() -> anyh
 async fn words_that_are_taken_away_in_the_archive_are_gone_for_readers_at_once_and_from_the_file_soon()
 -> anyhow::Result<()> {
     let shelf = Shelf::new().await?;
-    let name = shelf.closed(PHONE, "My number is 4711").await?;
+    let name = shelf.closed(PHONE, "My word is marigold").await?;
     let other = shelf.closed("+919812345679", "Nothing to hide").await?;
     shelf.later().await?;
     shelf.kept().await?;
     let message = shelf.messages(&name).await?.pop().expect("a message").name;
     let redacted = shelf.stage.served.redact(&message).await?;
-    assert!(redacted.redaction.is_some() && !redacted.plain_text.contains("4711"));
+    assert!(redacted.redaction.is_some() && !redacted.plain_text.contains("marigold"));
     assert_eq!(shelf.stage.served.message(id_of(&message)).await?, redacted);
     assert_eq!(shelf.stage.served.redact(&message).await?.redaction, redacted.redaction, "the first mark stays");
-    assert!(shelf.said().await?.contains("4711"), "the file is not written anew yet");
+    assert!(shelf.said().await?.contains("marigold"), "the file is not written anew yet");
     let old = shelf.files("archive").await?;
     shelf.kept().await?;
-    assert!(!shelf.said().await?.contains("4711"));
+    assert!(!shelf.said().await?.contains("marigold"));
     let new = shelf.files("archive").await?;
     assert!(new.len() == 1 && new != old, "{old:?} {new:?}");
     assert_eq!(shelf.stage.served.message(id_of(&message)).await?, redacted);

@@ -164,7 +164,8 @@ async fn the_doctor_names_what_is_to_be_mended() -> anyhow::Result<()> {
     }
     std::fs::write(folder.path().join("no-folder"), "a file")?;
     let nowhere = folder.path().join("no-folder/files").display().to_string();
-    let words = doctor::examine(&super::config(&db.url, folder.path(), &[("SWITCHBOARD__FILES__PLACE", &nowhere)])).await;
+    let words =
+        doctor::examine(&super::config(&db.url, folder.path(), &[("SWITCHBOARD__FILES__PLACE", &nowhere)])).await;
     let words = words.to_string();
     for expected in ["closed on 2020-01-02 waits", "1 files have held for a day", "files.place", "6 problems"] {
         assert!(words.contains(expected), "{expected} is not in\n{words}");
