@@ -186,6 +186,7 @@ pub fn context(url: &str) -> anyhow::Result<Context> {
         words: Words::shipped(),
         confirmations: Confirmations::shipped(),
         idle_close: None,
+        archive: server::services::archive::Settings::default(),
         unsubscribe_key: server::services::unsubscribe::Key::new([7; 32]),
         events: server::services::events::Settings::default(),
         media: server::services::messages::media::Rules { max_bytes: 1_000_000, allowed_types: vec!["image/*".into()] },

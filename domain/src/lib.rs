@@ -6,7 +6,7 @@
 //! Where to look: [`fallback`] (when a notification moves to its next step), [`delivery`] (what is known of one send),
 //! [`consent`] (who may be written to, and the words that change it), [`schedule`] (when a cron expression is due),
 //! [`template`] (content with variables), [`message`] (what is said), [`mapping`] (a row becomes a notification),
-//! [`conversation`] (who is present, and when it ends), [`controller`] (what a conversation does by itself).
+//! [`conversation`] (who is present, and when it ends), [`archive`] (what is kept of it), [`controller`] (what a conversation does by itself).
 
 #[macro_use]
 mod codes;
@@ -14,6 +14,7 @@ mod codes;
 pub use codes::UnknownCode;
 
 pub mod address;
+pub mod archive;
 pub mod backoff;
 pub mod campaign;
 pub mod caps;

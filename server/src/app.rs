@@ -22,7 +22,9 @@ use crate::{
     config::Config,
     grpc,
     http::{self, Web, health::Health, spool},
-    services::{Context, Settings, directory::Directory, events, messages::typing::Typing, plans::Plans, unsubscribe},
+    services::{
+        self, Context, Settings, directory::Directory, events, messages::typing::Typing, plans::Plans, unsubscribe,
+    },
     storage::{
         self, Db,
         db::Planner,
@@ -32,9 +34,9 @@ use crate::{
     telemetry,
     wake::{NOTIFY_CHANNEL, Topic, Wake},
     workers::{
-        captures, commands, controllers, conversations, correct_clock, dispatch::Dispatch, fallback, firings, hooks,
-        housekeeping, mailing, media, merging, planner, providers::Providers, publishing, receiving, relay::Relay,
-        schedules, sequencer, sweep, writer,
+        archive, captures, commands, controllers, conversations, correct_clock, dispatch::Dispatch, fallback, firings,
+        hooks, housekeeping, mailing, media, merging, planner, providers::Providers, publishing, receiving,
+        relay::Relay, schedules, sequencer, sweep, writer,
     },
 };
 
@@ -337,6 +339,7 @@ impl Process<'_> {
         self.spawn("media", stage, |stop| media::run(context.clone(), stop));
         self.spawn("courtesies", stage, |stop| media::courtesies(context.clone(), stop));
         self.spawn("sequencer", stage, |stop| sequencer::run(context.clone(), stop));
+        self.spawn("archive", stage, |stop| archive::run(context.clone(), stop));
         self.spawn("housekeeping", stage, |stop| housekeeping::run(context.clone(), retention, stop));
         let (broker, events) = (self.config.broker_url.as_ref(), &self.config.events);
         let (publish, commands) = (broker.filter(|_| events.publish), broker.filter(|_| events.commands));
@@ -433,6 +436,7 @@ async fn context(config: &Config, clock: Clock, http_addr: Option<SocketAddr>) -
         quiet_hours: config.quiet_hours.clone(),
         words: config.words.clone(),
         confirmations: config.confirmations.clone(),
+        archive: archived(config),
         idle_close: i64::try_from(config.idle_close_hours).ok().and_then(chrono::TimeDelta::try_hours),
         unsubscribe_key: unsubscribe_key(config, &lists).await?,
         events: events::Settings {
@@ -457,6 +461,12 @@ async fn context(config: &Config, clock: Clock, http_addr: Option<SocketAddr>) -
         blobs: Blobs::open(&config.files)?,
         typing: Typing::default(),
     })
+}
+
+/// When conversations go into the archive.
+fn archived(config: &Config) -> services::archive::Settings {
+    let days = |n: u32| chrono::TimeDelta::days(n.into());
+    services::archive::Settings { after: config.archive.after.map(days), keep: config.archive.keep.map(days) }
 }
 
 async fn unsubscribe_key(config: &Config, lists: &Db) -> Result<unsubscribe::Key, StartError> {

@@ -17,7 +17,7 @@ use domain::{
     quiet_hours::Window,
 };
 pub use events::{Events, Webhooks};
-pub use files::{Place, S3};
+pub use files::{Archive, Place, S3};
 use layers::Layers;
 pub use layers::Problem;
 use secrecy::{ExposeSecret, SecretString};
@@ -66,6 +66,8 @@ pub struct Config {
     pub workers: Workers,
     /// Where files lie.
     pub files: Place,
+    /// When conversations go there, and for how long.
+    pub archive: Archive,
     /// Which files of messages are copied there.
     pub media: domain::message::media::Rules,
 }
@@ -119,6 +121,12 @@ pub struct Retention {
     pub command: u32,
     /// Receipts that belong to nothing.
     pub orphan: u32,
+    /// What controllers did.
+    pub controller_run: u32,
+    /// What web chats show.
+    pub web_chat_line: u32,
+    /// Batches of events that webhooks did not take.
+    pub dead_letter: u32,
 }
 
 /// `[telemetry]`
@@ -206,6 +214,7 @@ fn read(layers: &mut Layers) -> Option<Config> {
     };
     let files = files::place(layers);
     let media = files::media(layers);
+    let archive = files::archive(layers);
     Some(Config {
         database: database?,
         broker_url,
@@ -223,6 +232,7 @@ fn read(layers: &mut Layers) -> Option<Config> {
         telemetry: telemetry?,
         workers,
         files: files?,
+        archive,
         media,
     })
 }
@@ -405,6 +415,9 @@ fn retention(layers: &mut Layers) -> Retention {
         event: small(layers, "retention.event_days", 1..=3650),
         command: small(layers, "retention.command_days", 1..=365),
         orphan: small(layers, "retention.orphan_days", 1..=3650),
+        controller_run: small(layers, "retention.controller_run_days", 1..=3650),
+        web_chat_line: small(layers, "retention.web_chat_line_days", 1..=3650),
+        dead_letter: small(layers, "retention.dead_letter_days", 1..=3650),
     }
 }
 

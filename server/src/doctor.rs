@@ -8,6 +8,7 @@ use secrecy::ExposeSecret;
 use tokio::time::timeout;
 
 use crate::{
+    blobs::Blobs,
     bus::rabbit,
     clock::Clock,
     config::Config,
@@ -21,6 +22,7 @@ use crate::{
     },
     storage::{
         Conn, Db,
+        archive::files as archived,
         db::Planner,
         event_sinks, housekeeping, receiving,
         schema::{self, Schema},
@@ -104,7 +106,9 @@ pub async fn examine(config: &Config) -> Report {
     let mut report = Report::default();
     let usable = database(config, &mut report).await;
     broker(config, &mut report).await;
+    files(config, &mut report).await;
     if usable {
+        archive(config, &mut report).await;
         channels(config, &mut report).await;
         watched(config, &mut report).await;
     }
@@ -247,6 +251,56 @@ async fn broker(config: &Config, report: &mut Report) {
     }
 }
 
+/// Whether the file store takes a file, gives it back and removes it.
+async fn files(config: &Config, report: &mut Report) {
+    let mend = "check files.place and what files.s3_* say, and who may write there";
+    let checked = async { Blobs::open(&config.files)?.check().await };
+    match timeout(PATIENCE, checked).await {
+        Ok(Ok(())) => report.well("files"),
+        Ok(Err(error)) => {
+            let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+            report.problem("files", format!("{error}{cause}"), mend);
+        }
+        Err(_) => report.problem("files", "the file store does not answer", mend),
+    }
+}
+
+/// How the archive stands: what should have gone there, or out of it, and has not.
+async fn archive(config: &Config, report: &mut Report) {
+    let late = |days| Utc::now() - chrono::TimeDelta::days(i64::from(days) + ARCHIVE_LATE_DAYS);
+    let late = config.archive.after.map(late);
+    let look = async {
+        let db = Db::open(config.database.url.expose_secret(), 1, Planner::Free)?;
+        archived::standing(&mut *db.conn().await?, late).await
+    };
+    let found = match timeout(PATIENCE, look).await {
+        Ok(Ok(found)) => found,
+        Ok(Err(error)) => return report.problem("archive", error.to_string(), "look into the log of PostgreSQL"),
+        Err(_) => return report.problem("archive", "the database does not answer", "look into pg_stat_activity"),
+    };
+    let before = report.findings.len();
+    let mend =
+        "see whether a process with the role of a worker runs, and what it logs of the archive and the file store";
+    if let Some(at) = found.oldest_waiting {
+        let found = format!("a conversation that was closed on {} waits", at.format("%Y-%m-%d"));
+        report.problem("archive", found, format!("{mend}; it waits too while something of it is owed or on its way"));
+    }
+    for (n, found) in [
+        (found.overdue_stains, "files have held for a day what was erased, redacted or is over"),
+        (found.overdue_removals, "files have been given up for a day and are still in the store"),
+    ] {
+        if n > 0 {
+            report.problem("archive", format!("{n} {found}"), mend);
+        }
+    }
+    if report.findings.len() == before {
+        report.well(format!("archive ({} conversations in {} files)", found.conversations, found.files));
+    }
+}
+
+/// So many days a conversation may be late for the archive before it is a problem.
+const ARCHIVE_LATE_DAYS: i64 = 7;
+
 async fn channels(config: &Config, report: &mut Report) {
     let snapshot = match Db::open(config.database.url.expose_secret(), 1, Planner::Free) {
         Ok(db) => Directory::default().snapshot(&db).await,
@@ -342,6 +396,7 @@ fn context(config: &Config) -> crate::services::Result<Context> {
         words: config.words.clone(),
         confirmations: config.confirmations.clone(),
         idle_close: None,
+        archive: crate::services::archive::Settings::default(),
         unsubscribe_key: unsubscribe::Key::new([0; unsubscribe::KEY_BYTES]),
         events: crate::services::events::Settings::default(),
         media: config.media.clone(),

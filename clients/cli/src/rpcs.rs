@@ -86,6 +86,9 @@ rpcs! {
         AddSuppressions(AddSuppressionsRequest) -> v1::AddSuppressionsResponse;
         RemoveSuppressions(RemoveSuppressionsRequest) -> v1::RemoveSuppressionsResponse;
         ListSuppressions(ListSuppressionsRequest) -> v1::ListSuppressionsResponse;
+        EraseContact(EraseContactRequest) -> v1::Erasure;
+        GetErasure(GetErasureRequest) -> v1::Erasure;
+        ListErasures(ListErasuresRequest) -> v1::ListErasuresResponse;
     }
     ConnectorService {
         AttachConnector(AttachConnectorRequest) -> v1::AttachConnectorResponse;

@@ -120,6 +120,14 @@ impl Blobs {
         Ok(found.into_stream().map(|part| part.map_err(Error::Failed)).boxed())
     }
 
+    /// Some bytes of a file: `bytes` of them, from `first` on.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Failed`]; the latter also when the file ends before.
+    pub async fn get_part(&self, key: &Key, first: u64, bytes: u64) -> Result<Bytes> {
+        self.store.get_range(&key.0, first..first.saturating_add(bytes)).await.map_err(|error| of(key, error))
+    }
+
     /// Removes a file; one that is not there is removed already.
     ///
     /// # Errors

@@ -48,6 +48,16 @@ async fn what_was_removed_is_gone_and_may_be_removed_again() {
 }
 
 #[tokio::test]
+async fn a_part_of_a_file_is_read_alone() {
+    let (_folder, blobs) = folder();
+    let key = blobs.put("archive", "", Bytes::from_static(b"0123456789")).await.unwrap();
+    assert_eq!(blobs.get_part(&key, 3, 4).await.unwrap(), "3456");
+    assert!(matches!(blobs.get_part(&key, 30, 4).await, Err(Error::Failed(_))));
+    let gone = Key::of("archive", &sha256(b"gone"), "");
+    assert!(matches!(blobs.get_part(&gone, 0, 1).await, Err(Error::NotFound(_))));
+}
+
+#[tokio::test]
 async fn a_store_can_be_checked() {
     let (_folder, blobs) = folder();
     blobs.check().await.unwrap();

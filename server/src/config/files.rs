@@ -1,4 +1,5 @@
-//! The sections `[files]` and `[media]`: where files lie, and which files of messages are copied there.
+//! The sections `[files]`, `[media]` and `[archive]`: where files lie, which files of messages are copied there, and when
+//! conversations go there.
 
 use std::path::PathBuf;
 
@@ -30,6 +31,35 @@ pub struct S3 {
     /// The key and its secret; none: those of the environment or the machine, as Amazon's tools find them.
     pub access: Option<(String, SecretString)>,
 }
+
+/// `[archive]`, in days after the end of a conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Archive {
+    /// When it goes into the archive; none: never.
+    pub after: Option<u32>,
+    /// When it is removed from there; none: never.
+    pub keep: Option<u32>,
+}
+
+pub(super) fn archive(layers: &mut Layers) -> Archive {
+    let days = |layers: &mut Layers, key| Some(super::small(layers, key, 0..=36_500)).filter(|days| *days > 0);
+    let (after, keep) = (days(layers, "archive.after_days"), days(layers, "archive.keep_days"));
+    if after.is_some_and(|after| after < SETTLED) {
+        layers.wrong(
+            "archive.after_days",
+            format!("must be 0 or at least {SETTLED}: so long answers may refer to what was said"),
+        );
+    }
+    if let (Some(keep), Some(after)) = (keep, after)
+        && keep <= after
+    {
+        layers.wrong("archive.keep_days", "must be 0 or more than archive.after_days");
+    }
+    Archive { after, keep }
+}
+
+/// After so many days no answer refers to a notification that is over.
+const SETTLED: u32 = 4;
 
 pub(super) fn place(layers: &mut Layers) -> Option<Place> {
     let at = layers.text("files.place");

@@ -130,3 +130,12 @@ fn a_secret_is_never_shown() {
     let broken = problems("[database]\nurl = \"postgres://hunter2", &[DATABASE]).join("\n");
     assert!(broken.contains("line 2") && !broken.contains("hunter2"), "{broken}");
 }
+
+#[test]
+fn the_archive_waits_for_late_answers_and_keeps_longer_than_it_waits() {
+    let archive = |file: &str| Config::load(Some(("f", file)), env(&[DATABASE])).expect("right").archive;
+    assert_eq!(archive(""), Archive { after: Some(35), keep: None });
+    assert_eq!(archive("[archive]\nafter_days = 0\nkeep_days = 10"), Archive { after: None, keep: Some(10) });
+    let wrong = problems("[archive]\nafter_days = 3\nkeep_days = 3", &[DATABASE]);
+    assert!(wrong.len() == 2 && wrong[0].contains("at least 4") && wrong[1].contains("keep_days"), "{wrong:?}");
+}

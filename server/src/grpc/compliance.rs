@@ -2,21 +2,23 @@
 
 use proto::v1::{self, compliance_service_server::ComplianceService};
 use tonic::{Request, Response, Status};
+use uuid::Uuid;
 
 use super::{
-    convert::{self, compliance},
+    convert::{self, compliance, sending},
     idempotent::{write, writes},
     page::{Page, paged},
 };
-use crate::services::{Context, caps, suppressions};
+use crate::services::{Context, archive::erasing, caps, suppressions};
 
 writes! {
     SetFrequencyCapRequest,
     DeleteFrequencyCapRequest,
     AddSuppressionsRequest,
     RemoveSuppressionsRequest,
+    EraseContactRequest,
 }
-paged! { ListFrequencyCapsRequest, ListSuppressionsRequest }
+paged! { ListFrequencyCapsRequest, ListSuppressionsRequest, ListErasuresRequest }
 
 /// See the module.
 #[derive(Debug)]
@@ -97,5 +99,33 @@ impl ComplianceService for Compliance {
         let (found, next_page_token) = page.close(found, |row| row.address_id);
         let suppressions = found.into_iter().map(compliance::suppression).collect();
         Ok(Response::new(v1::ListSuppressionsResponse { suppressions, next_page_token }))
+    }
+
+    async fn erase_contact(&self, request: Request<v1::EraseContactRequest>) -> Result<Response<v1::Erasure>, Status> {
+        write(&self.context, request, compliance::erase, |_, work, (contact, reason)| {
+            Box::pin(async move { Ok(compliance::erasure(erasing::erase(work, &contact, &reason).await?)) })
+        })
+        .await
+    }
+
+    async fn get_erasure(&self, request: Request<v1::GetErasureRequest>) -> Result<Response<v1::Erasure>, Status> {
+        let read = |r: v1::GetErasureRequest, f: &mut _| sending::uuid_name("name", "erasures", &r.name, f);
+        let id = convert::read(&self.context, request.into_inner(), read)?;
+        Ok(Response::new(compliance::erasure(erasing::get(&self.context, id).await?)))
+    }
+
+    async fn list_erasures(
+        &self,
+        request: Request<v1::ListErasuresRequest>,
+    ) -> Result<Response<v1::ListErasuresResponse>, Status> {
+        let (page, wanted) = convert::read(&self.context, request.into_inner(), |r, f| {
+            (Page::<Uuid>::open(&r, f), compliance::wanted_erasures(&r, f))
+        })?;
+        let page = page?;
+        let wanted = erasing::Wanted { before: page.after, ..wanted };
+        let found = erasing::list(&self.context, &wanted, page.limit()).await?;
+        let (found, next_page_token) = page.close(found, |row| row.id);
+        let erasures = found.into_iter().map(compliance::erasure).collect();
+        Ok(Response::new(v1::ListErasuresResponse { erasures, next_page_token }))
     }
 }

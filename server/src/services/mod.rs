@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::{blobs::Blobs, clock::Clock, storage::Db, wake::Wake};
 
+pub mod archive;
 pub mod asking;
 pub mod audiences;
 pub mod bell;
@@ -100,6 +101,8 @@ pub struct Settings {
     pub unsubscribe_key: unsubscribe::Key,
     /// What is set about events.
     pub events: events::Settings,
+    /// When conversations go into the archive, and how long they are kept there.
+    pub archive: archive::Settings,
     /// Which files of messages are copied.
     pub media: domain::message::media::Rules,
 }

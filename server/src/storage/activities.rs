@@ -49,6 +49,8 @@ pub struct ConversationRow {
     pub changed_at: DateTime<Utc>,
     /// When it was closed.
     pub closed_at: Option<DateTime<Utc>>,
+    /// When it went into the archive.
+    pub archived_at: Option<DateTime<Utc>>,
 }
 
 /// Conversations by their ids, in the order of `ids`; those that do not exist are missing.
@@ -60,11 +62,12 @@ pub async fn conversations(conn: &mut Conn, ids: &[Uuid]) -> Result<Vec<Conversa
         ConversationRow,
         r#"select v.id as "id!", v.state as "state!", v.hold as "hold!", v.contact_id as "contact_id!",
                   c.slug as "active_channel!", v.previous_conversation as "previous_conversation?", v.last_seq as "messages!",
-                  (select count(*) from conversation_activity a where a.conversation_id = v.id) as "activities!",
+                  coalesce((select r.activities from archived_conversation r where r.conversation_id = v.id),
+                           (select count(*) from conversation_activity a where a.conversation_id = v.id)) as "activities!",
                   v.sessions as "sessions!", v.agents as "agents!", v.priority as "priority!", v.labels as "labels!",
                   v.attributes as "attributes!", v.version as "version!", v.last_message_at as "last_message_at?",
                   v.close_reason as "close_reason?", v.merged_into as "merged_into?", v.created_at as "created_at!",
-                  v.changed_at as "changed_at!", v.closed_at as "closed_at?"
+                  v.changed_at as "changed_at!", v.closed_at as "closed_at?", v.archived_at as "archived_at?"
              from unnest($1::uuid[]) with ordinality as x(id, position)
              join conversation v on v.id = x.id join channel c on c.id = v.active_channel_id order by x.position"#,
         ids

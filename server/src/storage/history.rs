@@ -405,7 +405,10 @@ pub async fn listed(conn: &mut Conn, notification_id: Uuid) -> Result<Option<Lis
 /// What storage says.
 pub async fn answer(conn: &mut Conn, message_id: Uuid) -> Result<Option<(DateTime<Utc>, ChannelType)>> {
     let row = sqlx::query!(
-        "select m.received_at, c.channel_type from message m join channel c on c.id = m.channel_id where m.id = $1",
+        r#"select m.received_at as "received_at!", c.channel_type as "channel_type!"
+             from (select received_at, channel_id from message where id = $1
+                   union all select received_at, channel_id from archived_message where id = $1) m
+             join channel c on c.id = m.channel_id"#,
         message_id
     )
     .fetch_optional(conn)

@@ -15,6 +15,7 @@ select n.id as "id!", n.plan_id as "plan_id!", p.slug as "policy?", v.number as 
          where d.notification_id = n.id and not g.running order by d.step desc limit 1) as "paused_at?",
        case when n.state in ('reached', 'replied', 'acknowledged') then coalesce(
          (select k.slug from message m join channel k on k.id = m.channel_id where m.id = n.answered_by),
+         (select k.slug from archived_message m join channel k on k.id = m.channel_id where m.id = n.answered_by),
          (select k.slug from delivery d join channel k on k.id = d.channel_id
            where d.notification_id = n.id and d.evidence in ('sent', 'delivered', 'read')
            order by d.evidence desc, d.step desc limit 1)) end as "reached_channel?"

@@ -33,11 +33,17 @@ pub enum Kind {
     ChannelDay,
     /// Tokens of contacts that hold no longer.
     ContactToken,
+    /// What controllers did.
+    ControllerRun,
+    /// What web chats show.
+    WebChatLine,
+    /// Batches of events that webhooks did not take.
+    DeadLetter,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::Request,
         Self::ProviderRef,
         Self::InboundRef,
@@ -48,6 +54,9 @@ impl Kind {
         Self::PairPace,
         Self::ChannelDay,
         Self::ContactToken,
+        Self::ControllerRun,
+        Self::WebChatLine,
+        Self::DeadLetter,
     ];
 
     /// The name in logs and metrics.
@@ -64,6 +73,9 @@ impl Kind {
             Self::PairPace => "pair_pace",
             Self::ChannelDay => "channel_day",
             Self::ContactToken => "contact_token",
+            Self::ControllerRun => "controller_run",
+            Self::WebChatLine => "web_chat_line",
+            Self::DeadLetter => "dead_letter",
         }
     }
 }
@@ -159,6 +171,27 @@ pub async fn remove_old(conn: &mut Conn, kind: Kind, before: DateTime<Utc>) -> R
             sqlx::query!(
                 r#"delete from contact_token
                     where token = any (array(select token from contact_token where expires_at < $1 limit $2))"#,
+                before,
+                BATCH
+            )
+            .execute(conn)
+            .await?
+        }
+        Kind::ControllerRun => return super::controllers::inbox::forget(conn, before, BATCH).await,
+        Kind::WebChatLine => {
+            sqlx::query!(
+                r#"delete from web_chat_line
+                    where ctid = any (array(select ctid from web_chat_line where stored_at < $1 limit $2))"#,
+                before,
+                BATCH
+            )
+            .execute(conn)
+            .await?
+        }
+        Kind::DeadLetter => {
+            sqlx::query!(
+                r#"delete from webhook_dead_letter
+                    where id = any (array(select id from webhook_dead_letter where died_at < $1 limit $2))"#,
                 before,
                 BATCH
             )

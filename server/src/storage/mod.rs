@@ -5,6 +5,7 @@
 //! id order before a set is written; machine time is `clock_timestamp()`, business time a parameter.
 
 pub mod activities;
+pub mod archive;
 pub mod asking;
 pub mod audiences;
 pub mod breakers;

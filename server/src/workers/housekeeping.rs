@@ -68,8 +68,11 @@ pub async fn once(context: &Context, retention: Retention, stop: &CancellationTo
             Kind::Request => now - days(retention.request),
             Kind::ProviderRef => now - days(retention.provider_ref),
             Kind::InboundRef => now - days(retention.inbound_ref),
-            // Events are stamped in business time.
+            // Events, what controllers did and the lines of web chats are stamped in business time.
             Kind::Event => context.clock.now() - days(retention.event),
+            Kind::ControllerRun => context.clock.now() - days(retention.controller_run),
+            Kind::WebChatLine => context.clock.now() - days(retention.web_chat_line),
+            Kind::DeadLetter => now - days(retention.dead_letter),
             Kind::Command => now - days(retention.command),
             Kind::Orphan => now - days(retention.orphan),
             Kind::WebhookBody => now - days(retention.webhook_body),

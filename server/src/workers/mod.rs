@@ -5,6 +5,7 @@ use std::{future::Future, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
+pub mod archive;
 pub mod calls;
 pub mod captures;
 pub mod commands;

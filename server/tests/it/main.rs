@@ -7,6 +7,7 @@
 )]
 
 mod api;
+mod archive;
 mod campaigns;
 mod compliance;
 mod connectors;

@@ -1,4 +1,4 @@
-//! `compliance`: how often people may be written to, and to whom nothing is sent.
+//! `compliance`: how often people may be written to, to whom nothing is sent, and who is forgotten.
 
 use clap::Subcommand;
 use proto::v1::{self, FrequencyCap, Suppression};
@@ -22,13 +22,25 @@ pub const CAPS: Columns = &[
 pub const SUPPRESSIONS: Columns =
     &[("address", "address"), ("reason", "reason"), ("source", "source"), ("since", "create_time")];
 
-/// How often people may be written to, and to whom nothing is sent.
+/// What a list of erasures shows.
+pub const ERASURES: Columns = &[
+    ("name", "name"),
+    ("contact", "contact"),
+    ("state", "state"),
+    ("asked", "create_time"),
+    ("done", "done_time"),
+    ("reason", "reason"),
+];
+
+/// How often people may be written to, to whom nothing is sent, and who is forgotten.
 #[derive(Debug, Subcommand)]
 #[command(after_help = "Examples:
   switchboard-cli compliance cap marketing --messages 3 --period 7d
   switchboard-cli compliance cap '*' --messages 1 --period 1d --channel-type sms
   switchboard-cli compliance suppress +919812345678 email:gone@example.org --reason HARD_BOUNCE
-  switchboard-cli compliance suppressed --address +919812345678")]
+  switchboard-cli compliance suppressed --address +919812345678
+  switchboard-cli compliance erase contacts/42 --reason 'request 2026-118'
+  switchboard-cli compliance erasures --under-way")]
 pub enum Compliance {
     /// Set how many messages of a purpose an address may get in a period.
     Cap {
@@ -71,6 +83,30 @@ pub enum Compliance {
         #[command(flatten)]
         paging: Paging,
     },
+    /// Erase a contact for good: it cannot be undone. Prints the receipt.
+    Erase {
+        /// The contact: its name, or external: and your own key.
+        contact: String,
+        /// Why, such as the number of a case; without personal data.
+        #[arg(long)]
+        reason: String,
+    },
+    /// Show the receipt of an erasure: what went, and when the last of it was gone.
+    Erasure {
+        /// The erasure, as erasures/UUID or the UUID alone.
+        name: String,
+    },
+    /// List erasures, the newest first.
+    Erasures {
+        /// Only those of this contact.
+        #[arg(long, default_value = "", hide_default_value = true)]
+        contact: String,
+        /// Only those of which files are still to be written anew or removed.
+        #[arg(long)]
+        under_way: bool,
+        #[command(flatten)]
+        paging: Paging,
+    },
 }
 
 impl Compliance {
@@ -102,6 +138,18 @@ impl Compliance {
             Self::Suppressed { address, paging } => {
                 let request = v1::ListSuppressionsRequest { address, ..Default::default() };
                 session.list(request, SUPPRESSIONS, &paging).await
+            }
+            Self::Erase { contact, reason } => {
+                let contact = names::full("contacts", &contact);
+                session.show(v1::EraseContactRequest { contact, reason, ..Default::default() }).await
+            }
+            Self::Erasure { name } => {
+                session.show(v1::GetErasureRequest { name: names::full("erasures", &name) }).await
+            }
+            Self::Erasures { contact, under_way, paging } => {
+                let contact = names::full("contacts", &contact);
+                let request = v1::ListErasuresRequest { contact, under_way_only: under_way, ..Default::default() };
+                session.list(request, ERASURES, &paging).await
             }
         }
     }

@@ -46,6 +46,7 @@ mod tests {
             ("Connector", channels::CONNECTORS),
             ("FrequencyCap", compliance::CAPS),
             ("Suppression", compliance::SUPPRESSIONS),
+            ("Erasure", compliance::ERASURES),
             ("ConnectorInstance", channels::INSTANCES),
             ("Consent", consents::COLUMNS),
             ("Contact", contacts::COLUMNS),

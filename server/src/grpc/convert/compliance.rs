@@ -1,4 +1,4 @@
-//! Frequency caps and suppressed addresses.
+//! Frequency caps, suppressed addresses and erasures.
 
 use chrono::TimeDelta;
 use domain::{
@@ -8,9 +8,11 @@ use domain::{
 };
 use proto::v1;
 
-use super::{Faults, common};
+use super::{Faults, common, contact, notification};
 use crate::services::{
+    archive::erasing::{self, ErasureRow},
     caps::{CapRow, name},
+    contacts::ContactName,
     etag,
     suppressions::SuppressionRow,
 };
@@ -112,6 +114,37 @@ pub fn suppression(row: SuppressionRow) -> v1::Suppression {
         reason: row.reason,
         source: row.source,
         create_time: Some(common::timestamp(row.at)),
+    }
+}
+
+/// Who is to be erased, and why.
+pub fn erase(request: v1::EraseContactRequest, faults: &mut Faults) -> (ContactName, String) {
+    let name = contact::name("contact", &request.contact, faults);
+    (name, faults.required_text("reason", request.reason, 200))
+}
+
+/// What a list of erasures asks for.
+pub fn wanted_erasures(request: &v1::ListErasuresRequest, faults: &mut Faults) -> erasing::Wanted {
+    let contact = notification::optional_contact("contact", &request.contact, faults);
+    erasing::Wanted { contact, under_way: request.under_way_only, before: None }
+}
+
+/// The receipt of an erasure.
+#[must_use]
+pub fn erasure(row: ErasureRow) -> v1::Erasure {
+    use v1::erasure::{ArchiveFile, State};
+    let state = if row.done_at.is_some() { State::Done } else { State::UnderWay };
+    let counts = row.erased.as_object().into_iter().flatten();
+    let file = |(file, removed): (String, Option<_>)| ArchiveFile { file, remove_time: removed.map(common::timestamp) };
+    v1::Erasure {
+        name: erasing::name_of(row.id),
+        contact: format!("contacts/{}", row.contact_id),
+        reason: row.reason,
+        state: state.into(),
+        create_time: Some(common::timestamp(row.asked_at)),
+        done_time: row.done_at.map(common::timestamp),
+        erased: counts.map(|(what, n)| (what.clone(), n.as_i64().unwrap_or_default())).collect(),
+        archive_files: row.files.into_iter().map(file).collect(),
     }
 }
 

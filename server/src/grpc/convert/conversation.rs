@@ -57,6 +57,7 @@ pub fn conversation(it: Conversation) -> v1::Conversation {
         close_reason: it.close_reason.unwrap_or_default(),
         merged_into: it.merged_into.map(held::name_of).unwrap_or_default(),
         etag: etag::of(it.version),
+        archive_time: it.archived_at.map(common::timestamp),
     }
 }
 

@@ -88,8 +88,8 @@ impl MessageService for Messages {
         &self,
         request: Request<v1::RedactMessageRequest>,
     ) -> Result<Response<v1::Message>, Status> {
-        write(&self.context, request, past::redact, |_, work, (id, by, reason)| {
-            Box::pin(async move { Ok(message::message(writing::redact(work, id, by, reason).await?)) })
+        write(&self.context, request, past::redact, |context, work, (id, by, reason)| {
+            Box::pin(async move { Ok(message::message(writing::redact(context, work, id, by, reason).await?)) })
         })
         .await
     }

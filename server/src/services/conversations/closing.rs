@@ -149,8 +149,9 @@ async fn put_away(conn: &mut Conn, held: &mut Held, cause: Cause, by: By<'_>) ->
     arm(conn, held, conversation_timers::HOUSEKEEPING, by.at).await
 }
 
-/// Puts a closing conversation away. **Here the archive is called**, before the last event: what it moves, it moves in this
-/// transaction or has moved before; an error leaves the conversation CLOSING, and the watchdog comes back to it.
+/// Ends a closing conversation: nothing happens in it any more. The archive takes it from here, by itself and much later
+/// ([`crate::services::archive`]): receipts and late answers speak of it for weeks, and what waits for a file store must not keep
+/// the contact's place taken. An error leaves the conversation CLOSING, and the watchdog comes back to it.
 ///
 /// # Errors
 /// What storage says.

@@ -4,9 +4,10 @@
 //! [`opening`] finds or begins the one of a contact; [`sessions`], [`participants`] and [`obligations`] change its facts; [`closing`]
 //! ends it; [`timers`] is what happens by itself. All of them work on a [`held::Held`], in the caller's transaction. Requests
 //! come through [`verbs`] and [`saying`]; what is shown stands here. **Controllers** hear of it by the `intent` of events, which
-//! all are written by `storage::conversation_state::note` and `storage::conversations::append`; **the archive** is called by
-//! [`closing`], where it says so.
+//! all are written by `storage::conversation_state::note` and `storage::conversations::append`; **the archive**
+//! ([`super::archive`]) takes what has been closed for long, and `archived` shows it.
 
+mod archived;
 pub mod closing;
 pub mod held;
 mod inactivity;
@@ -90,11 +91,14 @@ pub async fn count(context: &Context, wanted: &Wanted) -> Result<i64> {
 /// # Errors
 /// [`Error::NotFound`].
 pub async fn timeline(context: &Context, id: Uuid, span: Span) -> Result<Vec<Activity>> {
-    let conn = &mut *context.lists.conn().await?;
-    let rows = activities::activities(conn, id, span.after, span.newest_first, span.limit).await?;
-    if rows.is_empty() && activities::conversations(conn, &[id]).await?.is_empty() {
-        return Err(missing(id));
+    let mut conn = context.lists.conn().await?;
+    let known = activities::conversations(&mut conn, &[id]).await?.pop().ok_or_else(|| missing(id))?;
+    if known.archived_at.is_some() {
+        drop(conn);
+        return archived::timeline(context, id, span).await;
     }
+    let conn = &mut *conn;
+    let rows = activities::activities(conn, id, span.after, span.newest_first, span.limit).await?;
     let ids: Vec<Uuid> = rows.iter().filter_map(|row| row.message_id).collect();
     let messages = messages::load(conn, &ids).await?;
     let mut messages: HashMap<Uuid, Message> = messages.into_iter().map(|m| (m.row.id, m)).collect();
@@ -113,9 +117,12 @@ pub async fn list_sessions(
     after: Uuid,
     limit: i64,
 ) -> Result<Vec<stored_sessions::SessionRow>> {
-    let conn = &mut *context.lists.conn().await?;
-    get_in(conn, id).await?;
-    Ok(stored_sessions::list(conn, id, open, after, limit).await?)
+    let mut conn = context.lists.conn().await?;
+    if get_in(&mut conn, id).await?.archived_at.is_some() {
+        drop(conn);
+        return archived::sessions(context, id, open, after, limit).await;
+    }
+    Ok(stored_sessions::list(&mut conn, id, open, after, limit).await?)
 }
 
 /// One channel session.
@@ -124,7 +131,10 @@ pub async fn list_sessions(
 /// [`Error::NotFound`].
 pub async fn get_session(context: &Context, id: Uuid) -> Result<stored_sessions::SessionRow> {
     let found = stored_sessions::find(&mut *context.lists.conn().await?, id).await?;
-    found.ok_or_else(|| Error::NotFound(sessions::name_of(id)))
+    match found {
+        Some(found) => Ok(found),
+        None => archived::session(context, id).await?.ok_or_else(|| Error::NotFound(sessions::name_of(id))),
+    }
 }
 
 /// A page of the participants of a conversation, by id.
@@ -138,9 +148,12 @@ pub async fn list_participants(
     after: Uuid,
     limit: i64,
 ) -> Result<Vec<participants::Participant>> {
-    let conn = &mut *context.lists.conn().await?;
-    get_in(conn, id).await?;
-    Ok(stored_participants::list(conn, id, present, after, limit).await?)
+    let mut conn = context.lists.conn().await?;
+    if get_in(&mut conn, id).await?.archived_at.is_some() {
+        drop(conn);
+        return archived::participants(context, id, present, after, limit).await;
+    }
+    Ok(stored_participants::list(&mut conn, id, present, after, limit).await?)
 }
 
 fn missing(id: Uuid) -> Error {

@@ -159,9 +159,8 @@ pub struct File {
 /// # Errors
 /// [`Error::NotFound`] when the message has none; [`Error::WrongState`] while it is not stored, with the reason.
 pub async fn open(context: &Context, message: Uuid) -> Result<File> {
-    let conn = &mut *context.lists.conn().await?;
-    let found = super::one(conn, message).await?;
-    let row = media::of(conn, message).await?;
+    let found = super::get(context, message).await?;
+    let row = media::of(&mut *context.lists.conn().await?, message).await?;
     let row = row.ok_or_else(|| Error::NotFound(format!("the file of messages/{message}")))?;
     let wrong = |why: String| Error::WrongState { reason: "STATE_WRONG", message: why };
     let sha256 = match (row.state.as_str(), &row.sha256) {

@@ -10,10 +10,12 @@ pub mod snapshot;
 pub mod typing;
 pub mod writing;
 
+use std::collections::HashMap;
+
 use domain::message::{ChannelSnapshot, Content, Direction, Document, Stored, restore};
 use uuid::Uuid;
 
-use super::{Context, Error, Result};
+use super::{Context, Error, Result, archive};
 pub use crate::storage::messages::{MessageRow, Wanted};
 use crate::storage::{Conn, messages, messages::words::Words};
 
@@ -42,10 +44,14 @@ pub struct Search {
 /// # Errors
 /// [`Error::NotFound`].
 pub async fn get(context: &Context, id: Uuid) -> Result<Message> {
-    one(&mut *context.lists.conn().await?, id).await
+    let found = load(&mut *context.lists.conn().await?, &[id]).await?.pop();
+    match found {
+        Some(message) => Ok(message),
+        None => archive::reading::messages(context, &[id]).await?.remove(&id).ok_or_else(|| missing(id)),
+    }
 }
 
-/// One message, on the caller's connection.
+/// One message that is not in the archive, on the caller's connection.
 ///
 /// # Errors
 /// [`Error::NotFound`].
@@ -53,17 +59,27 @@ pub async fn one(conn: &mut Conn, id: Uuid) -> Result<Message> {
     load(conn, &[id]).await?.pop().ok_or_else(|| missing(id))
 }
 
-/// A page of messages, the newest first.
+/// A page of messages, the newest first, those in the archive among them.
 ///
 /// # Errors
 /// What storage says.
 pub async fn list(context: &Context, wanted: &Wanted, limit: i64) -> Result<Vec<Message>> {
-    let conn = &mut *context.lists.conn().await?;
-    let ids = messages::page(conn, wanted, limit).await?;
-    load(conn, &ids).await
+    let mut conn = context.lists.conn().await?;
+    let ids = messages::page(&mut conn, wanted, limit).await?;
+    let found = load(&mut conn, &ids).await?;
+    drop(conn);
+    if found.len() == ids.len() { Ok(found) } else { with_archived(context, &ids, found).await }
 }
 
-/// A page of messages that have these words, the newest first.
+/// Fills a page with those of its messages that are in the archive.
+async fn with_archived(context: &Context, ids: &[Uuid], found: Vec<Message>) -> Result<Vec<Message>> {
+    let mut all: HashMap<Uuid, Message> = found.into_iter().map(|message| (message.row.id, message)).collect();
+    let archived: Vec<Uuid> = ids.iter().copied().filter(|id| !all.contains_key(id)).collect();
+    all.extend(archive::reading::messages(context, &archived).await?);
+    Ok(ids.iter().filter_map(|id| all.remove(id)).collect())
+}
+
+/// A page of messages that have these words, the newest first. The archive is not searched.
 ///
 /// # Errors
 /// [`Error::Invalid`] when there is no word in the search.

@@ -5,9 +5,10 @@ use uuid::Uuid;
 
 use super::{Message, missing, one, snapshot};
 use crate::{
-    services::{Error, Result, work::Work},
+    services::{Context, Error, Result, archive, work::Work},
     storage::{
         self,
+        archive::finding,
         messages::{notes, redaction},
     },
     wake::Topic,
@@ -48,12 +49,14 @@ pub async fn create_note(work: &mut Work, note: Note) -> Result<Message> {
     one(work.conn(), id).await
 }
 
-/// Takes the words of a message away; one whose words are gone is returned as it is.
+/// Takes the words of a message away, of one in the archive too; one whose words are gone is returned as it is.
 ///
 /// # Errors
 /// [`Error::NotFound`]; [`Error::WrongState`] while the message is still to be sent.
-pub async fn redact(work: &mut Work, id: Uuid, by: String, reason: String) -> Result<Message> {
-    let locked = redaction::lock(work.conn(), id).await?.ok_or_else(|| missing(id))?;
+pub async fn redact(context: &Context, work: &mut Work, id: Uuid, by: String, reason: String) -> Result<Message> {
+    let Some(locked) = redaction::lock(work.conn(), id).await? else {
+        return redact_archived(context, work, id, by, reason).await;
+    };
     if locked.on_its_way && !locked.redacted {
         return Err(Error::WrongState {
             reason: "STATE_WRONG",
@@ -68,6 +71,29 @@ pub async fn redact(work: &mut Work, id: Uuid, by: String, reason: String) -> Re
         work.wake(Topic::Media);
     }
     one(work.conn(), id).await
+}
+
+/// The same of a message in the archive: readers see the mark at once, and the file is written anew soon.
+async fn redact_archived(context: &Context, work: &mut Work, id: Uuid, by: String, reason: String) -> Result<Message> {
+    let mark = Redaction { by, reason, at: work.now() };
+    let now = work.now();
+    let written = serde_json::to_value(&mark).map_err(storage::Error::from)?;
+    if !finding::redact(work.conn(), id, &written, now).await? {
+        return Err(missing(id));
+    }
+    work.wake(Topic::Events);
+    work.wake(Topic::Media);
+    let mut message = archive::reading::messages(context, &[id]).await?.remove(&id).ok_or_else(|| missing(id))?;
+    message.document = message.document.redacted(mark);
+    message.content = message.document.content.clone();
+    message.row.media = message.row.media.map(|(_, size)| ("redacted".to_owned(), size));
+    Ok(message)
+}
+
+/// What is said of a conversation in the archive.
+pub(super) fn archived(name: &str) -> Error {
+    let message = format!("{name} is in the archive: nothing of it changes any more");
+    Error::WrongState { reason: "STATE_WRONG", message }
 }
 
 /// What is said of a conversation that is over.

@@ -368,6 +368,11 @@ pub async fn runs(conn: &mut Conn, wanted: &Wanted, limit: i64) -> Result<Vec<Ru
 ///
 /// # Errors
 /// What storage says.
-pub async fn forget(conn: &mut Conn, before: DateTime<Utc>) -> Result<u64> {
-    Ok(sqlx::query!("delete from controller_run where at < $1", before).execute(conn).await?.rows_affected())
+pub async fn forget(conn: &mut Conn, before: DateTime<Utc>, limit: i64) -> Result<u64> {
+    let done = sqlx::query!(
+        "delete from controller_run where id = any (array(select id from controller_run where at < $1 limit $2))",
+        before,
+        limit
+    );
+    Ok(done.execute(conn).await?.rows_affected())
 }

@@ -170,12 +170,19 @@ pub struct Wanted {
     pub before: Option<Uuid>,
 }
 
-/// The ids of a page, the newest first unless it is asked for otherwise.
+/// The messages in the tables and those in the archive, as far as lists ask for them.
+const ALL_MESSAGES: &str = "(select id, conversation_id, notification_id, channel_id, outbound, internal, received_at from message
+    union all select id, conversation_id, notification_id, channel_id, outbound, internal, received_at from archived_message) m
+    where true";
+
+/// The ids of a page, those of messages in the archive among them, the newest first unless it is asked for otherwise.
 ///
 /// # Errors
 /// What storage says.
 pub async fn page(conn: &mut Conn, wanted: &Wanted, limit: i64) -> Result<Vec<Uuid>> {
-    let mut query = QueryBuilder::new("select m.id from message m where true");
+    // What is in the archive is found by its index; words are not searched there.
+    let mut query = QueryBuilder::new("select m.id from ");
+    query.push(if wanted.words.is_some() { "message m where true" } else { ALL_MESSAGES });
     if let Some(conversation) = wanted.conversation {
         query.push(" and m.conversation_id = ").push_bind(conversation);
     }

@@ -36,7 +36,12 @@ pub async fn take_ref(conn: &mut Conn, channel: i32, provider_message_id: &str, 
 /// # Errors
 /// What storage says.
 pub async fn conversation(conn: &mut Conn, contact: i64, channel: i32, fresh: Uuid, at: DateTime<Utc>) -> Result<Uuid> {
-    let known = sqlx::query_scalar!("select conversation_id from imported_conversation where contact_id = $1", contact);
+    // Locked: it does not go into the archive while it grows. One that has gone there is forgotten, and another one begins.
+    let known = sqlx::query_scalar!(
+        "select id from conversation
+          where id = (select conversation_id from imported_conversation where contact_id = $1) and archived_at is null for update",
+        contact
+    );
     if let Some(id) = known.fetch_optional(&mut *conn).await? {
         return Ok(id);
     }

@@ -55,6 +55,19 @@ async fn old_rows_go_and_days_are_made_ahead() -> anyhow::Result<()> {
          select 1, n::text, now() - n * interval '1 day' from generate_series(1, 50) n",
         "insert into event (number, kind, type, n, ids, at)
          select n, 'delivery', 'x', 1, '{}', now() - (100 - n) * interval '1 day' from generate_series(1, 50) n",
+        "insert into controller_run (number, controller_id, version, conversation_id, intent, outcome, rules, actions, faults, at)
+         select n, 1, 1, gen_random_uuid(), 'X', 'done', '{}', 0, '{}', now() - n * interval '10 days' from generate_series(1, 20) n",
+        "with c as (insert into channel (slug, channel_type, service_identifier, created_at, updated_at)
+                    values ('chat', 'WEBCHAT', 'chat', now(), now()) returning id),
+              a as (insert into address (kind, value, created_at) values ('external', 'v', now()) returning id),
+              v as (insert into web_chat_visitor (channel_id, address_id) select c.id, a.id from c, a returning channel_id, address_id)
+         insert into web_chat_line (channel_id, address_id, seq, delivery_id, provider_id, content, stored_at)
+         select channel_id, address_id, n, gen_random_uuid(), 1, '{}', now() - (21 - n) * interval '10 days'
+           from v, generate_series(1, 20) n",
+        "with w as (insert into webhook (slug, url, definition, position, created_at, updated_at)
+                    values ('w', 'https://example.org', '{}', 0, now(), now()) returning id)
+         insert into webhook_dead_letter (webhook_id, first, last, n, failures, reason, died_at)
+         select id, n, n, 1, 1, 'x', now() - n * interval '10 days' from w, generate_series(1, 20) n",
     ] {
         sqlx::query(sql).execute(&world.db.pool).await?;
     }
@@ -69,6 +82,9 @@ async fn old_rows_go_and_days_are_made_ahead() -> anyhow::Result<()> {
             ("select count(*) from provider_ref", 34),
             ("select count(*) from inbound_ref", 34),
             ("select count(*) from event", 40),
+            ("select count(*) from controller_run", 8),
+            ("select count(*) from web_chat_line", 8),
+            ("select count(*) from webhook_dead_letter", 8),
         ] {
             assert_eq!(world.count(sql).await?, left, "{sql}");
         }

@@ -153,6 +153,23 @@ async fn the_doctor_names_what_is_to_be_mended() -> anyhow::Result<()> {
     for expected in ["channel sms/main", "channel broken/main", "auth_token", "1 could not be taken up", "3 problems"] {
         assert!(words.contains(expected), "{expected} is not in\n{words}");
     }
+    for sql in [
+        "insert into conversation (id, contact_id, phase, state, active_channel_id, created_at, changed_at, closed_at)
+         select gen_random_uuid(), 1, 'closed', 'CLOSED', id, '2020-01-01', '2020-01-01', '2020-01-02' from channel limit 1",
+        "with f as (insert into archive_file (name, state, size) values ('archive/aa/aa.jsonl.zst', 'live', 1) returning id)
+         insert into archive_stain (file_id, conversation_id, cause, stained_at)
+         select id, gen_random_uuid(), 'erased', now() - interval '2 days' from f",
+    ] {
+        sqlx::query(sql).execute(&db.pool).await?;
+    }
+    std::fs::write(folder.path().join("no-folder"), "a file")?;
+    let nowhere = folder.path().join("no-folder/files").display().to_string();
+    let words =
+        doctor::examine(&super::config(&db.url, folder.path(), &[("SWITCHBOARD__FILES__PLACE", &nowhere)])).await;
+    let words = words.to_string();
+    for expected in ["closed on 2020-01-02 waits", "1 files have held for a day", "files.place", "6 problems"] {
+        assert!(words.contains(expected), "{expected} is not in\n{words}");
+    }
     let away = super::config("postgres://app@127.0.0.1:9/app", folder.path(), &[]);
     let words = doctor::examine(&away).await.to_string();
     assert!(words.contains("check DATABASE_URL"), "{words}");

@@ -74,6 +74,7 @@ impl World {
             words: Words::shipped(),
             confirmations: Confirmations::shipped(),
             idle_close: None,
+            archive: server::services::archive::Settings::default(),
             unsubscribe_key: server::services::unsubscribe::Key::new([7; 32]),
             events: server::services::events::Settings { source: "/switchboard".into(), ..Default::default() },
             media: server::services::messages::media::Rules {
