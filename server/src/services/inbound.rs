@@ -311,6 +311,7 @@ impl Taking<'_> {
                 provider_time: self.fact.provider_time,
                 received_at: self.received_at,
                 envelope,
+                actor: None,
             },
             self.now,
         )

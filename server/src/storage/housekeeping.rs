@@ -33,11 +33,13 @@ pub enum Kind {
     ChannelDay,
     /// Tokens of contacts that hold no longer.
     ContactToken,
+    /// Ends of tickets that nobody ordered.
+    ParkedTicket,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Request,
         Self::ProviderRef,
         Self::InboundRef,
@@ -48,6 +50,7 @@ impl Kind {
         Self::PairPace,
         Self::ChannelDay,
         Self::ContactToken,
+        Self::ParkedTicket,
     ];
 
     /// The name in logs and metrics.
@@ -64,6 +67,7 @@ impl Kind {
             Self::PairPace => "pair_pace",
             Self::ChannelDay => "channel_day",
             Self::ContactToken => "contact_token",
+            Self::ParkedTicket => "parked_ticket",
         }
     }
 }
@@ -159,6 +163,16 @@ pub async fn remove_old(conn: &mut Conn, kind: Kind, before: DateTime<Utc>) -> R
             sqlx::query!(
                 r#"delete from contact_token
                     where token = any (array(select token from contact_token where expires_at < $1 limit $2))"#,
+                before,
+                BATCH
+            )
+            .execute(conn)
+            .await?
+        }
+        Kind::ParkedTicket => {
+            sqlx::query!(
+                r#"delete from parked_ticket
+                    where ctid = any (array(select ctid from parked_ticket where parked_at < $1 limit $2))"#,
                 before,
                 BATCH
             )
