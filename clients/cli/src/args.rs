@@ -63,6 +63,9 @@ pub struct Cli {
     /// Use this id for the write instead of a fresh one: the same id with the same content is done once.
     #[arg(long, global = true, value_name = "UUID", help_heading = "Everywhere")]
     request_id: Option<String>,
+    /// Say who acts, such as operators/asha: events and timelines of conversations tell it.
+    #[arg(long, global = true, env = "SWITCHBOARD_ACTOR", value_name = "NAME", help_heading = "Everywhere")]
+    actor: Option<String>,
     /// Write nothing but the answer: no notes, no bars.
     #[arg(long, short, global = true, help_heading = "Everywhere")]
     quiet: bool,
@@ -162,7 +165,7 @@ impl Cli {
             _ => {}
         }
         let (server, timeout, retries) = (self.server, self.timeout, self.retries);
-        let settings = Settings { server, timeout, retries, request_id: self.request_id };
+        let settings = Settings { server, timeout, retries, request_id: self.request_id, actor: self.actor };
         let mut session = Session { client: Client::new(settings)?, out };
         self.command.run(&mut session).await?;
         Ok(session.out.flush()?)

@@ -13,6 +13,23 @@ pub const CHAT: TimeDelta = TimeDelta::minutes(60);
 /// When the warning is due, where its channel says nothing else: this share of the whole, in percent.
 pub const WARNING_PERCENT: i32 = 80;
 
+/// How long one waits for a visitor of a web chat who left, where its channel says nothing else: a page that is loaded anew.
+pub const WEB_CHAT_RECONNECT: TimeDelta = TimeDelta::seconds(30);
+
+/// How long one waits for a contact who left, on a channel of this type that says nothing else; none: not at all.
+#[must_use]
+pub const fn reconnect_default(channel_type: ChannelType) -> Option<TimeDelta> {
+    match channel_type {
+        ChannelType::Webchat => Some(WEB_CHAT_RECONNECT),
+        ChannelType::Whatsapp
+        | ChannelType::Telegram
+        | ChannelType::Webhook
+        | ChannelType::Sms
+        | ChannelType::Voice
+        | ChannelType::Email => None,
+    }
+}
+
 /// How a channel wants its sessions to expire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rule {

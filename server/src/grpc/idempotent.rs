@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use super::{convert::Faults, edge::words_of, status};
+use super::{actor, convert::Faults, edge::words_of, status};
 use crate::services::{self, Context, requests, requests::RequestKey, work::Work};
 
 /// A request that writes.
@@ -62,8 +62,9 @@ where
     T: Send + 'static,
     P: Message + Default + 'static,
 {
-    let request = request.into_inner();
+    let (metadata, _, request) = request.into_parts();
     let mut faults = Faults::in_country(context.settings.default_country.clone());
+    let actor = actor::named(&metadata, &mut faults);
     let id = request_id(&request, &mut faults);
     let (validate_only, fingerprint) = (request.validate_only(), fingerprint(&request));
     let asked = read(request, &mut faults);
@@ -71,6 +72,9 @@ where
     let context = context.clone();
     let work = async move {
         let mut work = Work::begin(&context).await?;
+        if let Some(actor) = actor {
+            work = work.acted_by(actor);
+        }
         let key = id.map(|id| RequestKey { id, method: R::METHOD, fingerprint: &fingerprint });
         if let Some(stored) = answered(&mut work, key.filter(|_| !validate_only)).await? {
             return Ok(stored);

@@ -14,6 +14,7 @@ pub mod page;
 pub mod status;
 pub mod stream;
 
+mod actor;
 mod audiences;
 mod call_lists;
 mod campaigns;

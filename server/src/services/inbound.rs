@@ -20,6 +20,7 @@ use uuid::Uuid;
 use super::{
     Context, Result,
     consents::{self, Said},
+    contact_sessions,
     conversations::{
         closing,
         held::{By, Held},
@@ -74,16 +75,9 @@ async fn taken(context: &Context, only: Option<i64>) -> Result<Taken> {
         tx.commit().await.map_err(storage::Error::from)?;
         return Ok(Taken::Nothing);
     };
-    let done = async {
-        if let Some(earlier) = one(context, &mut tx, &waiting).await? {
-            return Ok(Some(earlier));
-        }
-        inbound::done(&mut tx, waiting.id).await?;
-        Ok::<_, super::Error>(None)
-    }
-    .await;
-    match done {
+    match one(context, &mut tx, &waiting).await {
         Ok(None) => tx.commit().await.map_err(storage::Error::from)?,
+        // Not taken after all: it waits again.
         Ok(Some(earlier)) => return Ok(Taken::Behind(earlier)),
         Err(super::Error::Storage(error)) if error.is_transient() => return Err(error.into()),
         Err(error) => {
@@ -118,13 +112,16 @@ struct Taking<'a> {
 
 /// Takes up a message; says which one of its contact came before it, where one waits.
 async fn one(context: &Context, conn: &mut Conn, waiting: &Waiting) -> Result<Option<i64>> {
+    if let Some(change) = contact_sessions::Change::read(&waiting.fact)? {
+        return contact_sessions::take_up(context, conn, waiting, &change).await;
+    }
     let fact: InboundFact = serde_json::from_value(waiting.fact.clone()).map_err(storage::Error::from)?;
     let snapshot = context.directory.snapshot(&context.side).await?;
     let channel = snapshot
         .channel(waiting.channel_id)
         .ok_or_else(|| super::Error::NotFound(format!("channel {}", waiting.channel_id)))?;
     let now = context.clock.now();
-    let (address_id, who) = sender(context, conn, &fact, now).await?;
+    let (address_id, who) = sender(context, conn, waiting, &fact, now).await?;
     // Messages of one address are taken in order; only of several addresses an earlier one may still wait.
     if who.addresses > 1
         && let Some(earlier) = identity::earlier_waits(conn, who.id, waiting.id).await?
@@ -152,14 +149,19 @@ async fn one(context: &Context, conn: &mut Conn, waiting: &Waiting) -> Result<Op
 async fn sender(
     context: &Context,
     conn: &mut Conn,
+    waiting: &Waiting,
     fact: &InboundFact,
     now: DateTime<Utc>,
 ) -> Result<(i64, identity::Who)> {
-    let mut addresses = Vec::with_capacity(fact.from.len());
-    for address in &fact.from {
+    let Some((first, others)) = fact.from.split_first() else {
+        return Err(super::Error::invalid("from", "a message needs a sender"));
+    };
+    let (channel, at) = (waiting.channel_id, waiting.received_at);
+    let first = inbound::ensure_writer(conn, &canonical(first, context), channel, at, now).await?;
+    let mut addresses = vec![first];
+    for address in others {
         addresses.push(inbound::ensure_address(conn, &canonical(address, context), now).await?);
     }
-    let first = *addresses.first().ok_or_else(|| super::Error::invalid("from", "a message needs a sender"))?;
     let given = |key: &str| fact.channel_data.get(key).map(String::as_str).filter(|value| !value.is_empty());
     let words = match &fact.content {
         Content::Text { text } => identify::token_in(text),
@@ -181,7 +183,6 @@ fn canonical(address: &Address, context: &Context) -> Address {
 
 impl Taking<'_> {
     async fn run(&self, conn: &mut Conn) -> Result<()> {
-        inbound::open_window(conn, self.address_id, self.channel_id, self.received_at).await?;
         let by = By::contact(self.received_at);
         let (mut held, _) = opening::ensure(self.context, conn, self.contact_id, self.channel_id, by).await?;
         let data = serde_json::to_value(&self.fact.channel_data).map_err(storage::Error::from)?;
@@ -311,6 +312,7 @@ impl Taking<'_> {
                 provider_time: self.fact.provider_time,
                 received_at: self.received_at,
                 envelope,
+                actor: None,
             },
             self.now,
         )

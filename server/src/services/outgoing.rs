@@ -32,6 +32,8 @@ pub struct Line {
     pub lane: Lane,
     /// The message that it answers.
     pub in_reply_to: Option<Uuid>,
+    /// Who says it: see `conversations::held::By`.
+    pub actor: String,
 }
 
 /// Appends a message to its conversation and queues it, in the caller's transaction. Says its id.
@@ -62,6 +64,7 @@ pub async fn say(context: &Context, conn: &mut Conn, line: &Line, now: DateTime<
         provider_time: None,
         received_at: now,
         envelope,
+        actor: Some(line.actor.clone()),
     };
     conversations::append(conn, &message, now).await?;
     let group = planning::send_group(conn, None, line.channel_id, line.channel_type, line.lane, 1).await?;
@@ -117,6 +120,7 @@ pub async fn append_sent(
         provider_time: None,
         received_at: sent.started_at.unwrap_or(now),
         envelope: Some(envelope),
+        actor: None,
     };
     Ok(conversations::append(conn, &message, now).await?)
 }

@@ -3,6 +3,8 @@
 //! Use cases that write take `&mut Work`, so that a caller can put several of them, and the record of its request, into one
 //! transaction. Dropped without [`Work::commit`], nothing happened and nobody is woken.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 
 use super::{Context, Result};
@@ -11,11 +13,23 @@ use crate::{
     wake::Topic,
 };
 
+/// Who acts in a unit of work where nobody says who: a caller of the API.
+pub const API: &str = "api";
+
+/// Who does what a unit of work does, and when, as events and timelines tell it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Who {
+    /// `api`, `outside` (a command over the broker), or a resource name such as `operators/asha` or `controllers/desk`.
+    pub actor: Arc<str>,
+    /// When, in business time.
+    pub at: DateTime<Utc>,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct Work {
     tx: Tx,
-    now: DateTime<Utc>,
+    who: Who,
     wakes: Vec<Topic>,
     channels_changed: bool,
 }
@@ -26,8 +40,21 @@ impl Work {
     /// # Errors
     /// What storage says.
     pub async fn begin(context: &Context) -> Result<Self> {
-        let now = context.clock.now();
-        Ok(Self { tx: context.lists.begin().await?, now, wakes: Vec::new(), channels_changed: false })
+        let who = Who { actor: API.into(), at: context.clock.now() };
+        Ok(Self { tx: context.lists.begin().await?, who, wakes: Vec::new(), channels_changed: false })
+    }
+
+    /// The same, done by somebody who is known: see [`Who::actor`].
+    #[must_use]
+    pub fn acted_by(mut self, actor: impl Into<Arc<str>>) -> Self {
+        self.who.actor = actor.into();
+        self
+    }
+
+    /// Who does it, and when.
+    #[must_use]
+    pub fn who(&self) -> Who {
+        self.who.clone()
     }
 
     /// The connection, inside the transaction.
@@ -38,7 +65,7 @@ impl Work {
     /// Business time.
     #[must_use]
     pub const fn now(&self) -> DateTime<Utc> {
-        self.now
+        self.who.at
     }
 
     /// Wakes a worker after the commit.

@@ -136,6 +136,17 @@ pub async fn page(conn: &mut Conn, wanted: &Wanted, limit: i64) -> Result<Vec<Uu
     rows.into_iter().map(|row| Ok(row.try_get(0)?)).collect()
 }
 
+/// Whether a conversation is meant. One row is looked at, by its key; nothing is counted.
+///
+/// # Errors
+/// What storage says.
+pub async fn is_meant(conn: &mut Conn, wanted: &Wanted, id: Uuid) -> Result<bool> {
+    let mut query = QueryBuilder::new("select 1 from conversation v where v.id = ");
+    query.push_bind(id);
+    wanted.push(&mut query);
+    Ok(query.build().fetch_optional(conn).await?.is_some())
+}
+
 /// How many there are.
 ///
 /// # Errors

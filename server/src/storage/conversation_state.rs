@@ -128,6 +128,23 @@ pub async fn contact_of(conn: &mut Conn, id: Uuid) -> Result<Option<i64>> {
     Ok(sqlx::query_scalar!("select contact_id from conversation where id = $1", id).fetch_optional(conn).await?)
 }
 
+/// The conversation into which one went, after however many merges; itself where it was never merged.
+///
+/// # Errors
+/// What storage says.
+pub async fn survivor(conn: &mut Conn, id: Uuid) -> Result<Option<Uuid>> {
+    Ok(sqlx::query_scalar!(
+        r#"with recursive v as (
+             select c.id, c.merged_into, 1 as depth from conversation c where c.id = $1
+             union all
+             select c.id, c.merged_into, v.depth + 1 from v join conversation c on c.id = v.merged_into where v.depth < 100)
+           select id as "id!" from v order by depth desc limit 1"#,
+        id
+    )
+    .fetch_optional(conn)
+    .await?)
+}
+
 /// What changed, for the timeline and for whoever listens.
 #[derive(Debug, Clone)]
 pub struct Note<'a> {

@@ -87,6 +87,8 @@ pub struct NewMessage {
     pub received_at: DateTime<Utc>,
     /// The rest of its document, which makes it readable on its own; none: it is stored in the form 1.0, without it.
     pub envelope: Option<Envelope>,
+    /// Who says it, for the event: a resource name, `api`, `system`; none: the contact, or a notification.
+    pub actor: Option<String>,
 }
 
 /// Appends a message to its conversation; an inbound one moves the active channel. A delivery's message that stands already is
@@ -115,7 +117,7 @@ pub async fn append(conn: &mut Conn, message: &NewMessage, now: DateTime<Utc>) -
            insert into event_out (kind, type, channel_id, ids, data, at)
            select 'message', 'message_added', $4, array[m.id],
                   jsonb_strip_nulls(jsonb_build_object(
-                    'conversation', $2::uuid, 'outbound', $3::boolean, 'seq', c.last_seq,
+                    'conversation', $2::uuid, 'outbound', $3::boolean, 'seq', c.last_seq, 'actor', $19::text,
                     'intent', case when $3 then null when c.inbound_count = 1 then 'FIRST_MESSAGE' else 'MESSAGE' end)), $15
              from m cross join c"#,
         message.id,
@@ -135,7 +137,8 @@ pub async fn append(conn: &mut Conn, message: &NewMessage, now: DateTime<Utc>) -
         now,
         message.received_at,
         envelope,
-        CURRENT.version()
+        CURRENT.version(),
+        message.actor
     )
     .execute(conn)
     .await?;

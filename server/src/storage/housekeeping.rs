@@ -39,11 +39,13 @@ pub enum Kind {
     WebChatLine,
     /// Batches of events that webhooks did not take.
     DeadLetter,
+    /// Ends of tickets that nobody ordered.
+    ParkedTicket,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Request,
         Self::ProviderRef,
         Self::InboundRef,
@@ -57,6 +59,7 @@ impl Kind {
         Self::ControllerRun,
         Self::WebChatLine,
         Self::DeadLetter,
+        Self::ParkedTicket,
     ];
 
     /// The name in logs and metrics.
@@ -76,6 +79,7 @@ impl Kind {
             Self::ControllerRun => "controller_run",
             Self::WebChatLine => "web_chat_line",
             Self::DeadLetter => "dead_letter",
+            Self::ParkedTicket => "parked_ticket",
         }
     }
 }
@@ -192,6 +196,16 @@ pub async fn remove_old(conn: &mut Conn, kind: Kind, before: DateTime<Utc>) -> R
             sqlx::query!(
                 r#"delete from webhook_dead_letter
                     where id = any (array(select id from webhook_dead_letter where died_at < $1 limit $2))"#,
+                before,
+                BATCH
+            )
+            .execute(conn)
+            .await?
+        }
+        Kind::ParkedTicket => {
+            sqlx::query!(
+                r#"delete from parked_ticket
+                    where ctid = any (array(select ctid from parked_ticket where parked_at < $1 limit $2))"#,
                 before,
                 BATCH
             )

@@ -21,6 +21,46 @@ pub struct Who {
 /// What storage says.
 pub async fn lock(conn: &mut Conn, ids: &[i64]) -> Result<Vec<Who>> {
     sqlx::query!("select id from contact where id = any($1) order by id for update", ids).fetch_all(&mut *conn).await?;
+    stand(conn, ids).await
+}
+
+/// Locks the contact that uses an address, chosen as `inbound::contact_of` chooses it, and says what stands of it.
+///
+/// # Errors
+/// What storage says.
+pub async fn lock_by_address(conn: &mut Conn, addresses: &[i64]) -> Result<Locked> {
+    let id = sqlx::query_scalar!(
+        r#"select k.id from contact k
+            where k.id = (select c.contact_id from contact_address c
+                           where c.address_id = any($1)
+                             and (select o.deleted_at is null from contact o where o.id = c.contact_id)
+                           order by (select d.id::text from delivery d
+                                      where d.address_id = c.address_id
+                                        and (select n.contact_id from notification n where n.id = d.notification_id) = c.contact_id
+                                      order by d.id desc limit 1) desc nulls last, c.contact_id
+                           limit 1) for update"#,
+        addresses
+    )
+    .fetch_optional(&mut *conn)
+    .await?;
+    match id {
+        Some(id) => Ok(stand(conn, &[id]).await?.pop().map_or(Locked::Gone, Locked::Found)),
+        None => Ok(Locked::Nobody),
+    }
+}
+
+/// Who was found behind an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Locked {
+    /// Nobody uses it.
+    Nobody,
+    /// The one who did is no more: look again.
+    Gone,
+    /// This contact, locked.
+    Found(Who),
+}
+
+async fn stand(conn: &mut Conn, ids: &[i64]) -> Result<Vec<Who>> {
     let rows = sqlx::query_as!(
         Who,
         r#"select k.id,
@@ -119,6 +159,9 @@ pub async fn merge(conn: &mut Conn, from: i64, into: i64, now: DateTime<Utc>) ->
     )
     .execute(&mut *conn)
     .await?;
+    sqlx::query!("update web_chat_session set contact_id = $2 where contact_id = $1", from, into)
+        .execute(&mut *conn)
+        .await?;
     sqlx::query!("update notification set contact_id = $2 where contact_id = $1", from, into)
         .execute(&mut *conn)
         .await?;

@@ -61,31 +61,27 @@ pub struct Waiting {
     pub tries: i16,
 }
 
-/// Takes the oldest message of a sender whose earlier ones are done, and locks its row; with `only`, that one or none.
+/// Takes the oldest message of a sender whose earlier ones are done out of the inbox; with `only`, that one or none. Whoever takes
+/// it up commits, or it waits again; until then no other of its sender is taken.
 ///
 /// # Errors
 /// What storage says.
 pub async fn take(conn: &mut Conn, only: Option<i64>) -> Result<Option<Waiting>> {
     let row = sqlx::query_as!(
         Waiting,
-        r#"select i.id, i.channel_id, i.provider_id, i.fact, i.received_at, i.tries from inbound_inbox i
-            where i.parked_at is null and ($1::bigint is null or i.id = $1)
-              and not exists (select from inbound_inbox e where e.sender = i.sender and e.id < i.id and e.parked_at is null)
-            order by i.tries, i.id limit 1 for update of i skip locked"#,
+        r#"with x as (
+             select i.id from inbound_inbox i
+              where i.parked_at is null and ($1::bigint is null or i.id = $1)
+                and not exists (select from inbound_inbox e where e.sender = i.sender and e.id < i.id and e.parked_at is null)
+              order by i.tries, i.id limit 1 for update of i skip locked)
+           delete from inbound_inbox i using x where i.id = x.id
+           returning i.id as "id!", i.channel_id as "channel_id!", i.provider_id as "provider_id!", i.fact as "fact!",
+                     i.received_at as "received_at!", i.tries as "tries!""#,
         only
     )
     .fetch_optional(conn)
     .await?;
     Ok(row)
-}
-
-/// Removes a message that was taken up.
-///
-/// # Errors
-/// What storage says.
-pub async fn done(conn: &mut Conn, id: i64) -> Result<()> {
-    sqlx::query!("delete from inbound_inbox where id = $1", id).execute(conn).await?;
-    Ok(())
 }
 
 /// Counts a failure; the third parks the message, marked with its cause, so that the next of its sender goes on.
@@ -106,17 +102,53 @@ pub async fn failed(conn: &mut Conn, id: i64, cause: &str, now: DateTime<Utc>) -
     Ok(parked.unwrap_or(false))
 }
 
-/// Finds or makes an address. Says its key.
+/// Finds or makes an address, and locks it: of two who meet a stranger at once, the second finds the first one's contact. Says its
+/// key.
 ///
 /// # Errors
 /// What storage says.
 pub async fn ensure_address(conn: &mut Conn, address: &Address, now: DateTime<Utc>) -> Result<i64> {
     let id = sqlx::query_scalar!(
-        r#"insert into address (kind, value, created_at) values ($1::text::address_kind, $2, $3)
-           on conflict (kind, value) do update set value = excluded.value returning id"#,
+        r#"with known as (select id from address where kind = $1::text::address_kind and value = $2 for no key update),
+           fresh as (insert into address (kind, value, created_at)
+                     select $1::text::address_kind, $2, $3 where not exists (select from known)
+                     on conflict (kind, value) do update set created_at = address.created_at returning id)
+           select id as "id!" from known union all select id from fresh"#,
         address.kind.as_str(),
         address.value,
         now
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(id)
+}
+
+/// The same for an address that somebody wrote from, on a channel: its service window there opens anew at `at`.
+///
+/// # Errors
+/// What storage says.
+pub async fn ensure_writer(
+    conn: &mut Conn,
+    address: &Address,
+    channel_id: i32,
+    at: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Result<i64> {
+    let id = sqlx::query_scalar!(
+        r#"with known as (select id from address where kind = $1::text::address_kind and value = $2 for no key update),
+           fresh as (insert into address (kind, value, created_at)
+                     select $1::text::address_kind, $2, $3 where not exists (select from known)
+                     on conflict (kind, value) do update set created_at = address.created_at returning id),
+           a as (select id from known union all select id from fresh),
+           w as (insert into service_window (address_id, channel_id, last_inbound_at) select a.id, $4, $5 from a
+                 on conflict (address_id, channel_id)
+                 do update set last_inbound_at = greatest(service_window.last_inbound_at, excluded.last_inbound_at))
+           select id as "id!" from a"#,
+        address.kind.as_str(),
+        address.value,
+        now,
+        channel_id,
+        at
     )
     .fetch_one(conn)
     .await?;
@@ -165,24 +197,6 @@ pub async fn new_contact(conn: &mut Conn, display_name: &str, addresses: &[i64],
     .execute(conn)
     .await?;
     Ok(id)
-}
-
-/// Opens the service window of an address on a channel.
-///
-/// # Errors
-/// What storage says.
-pub async fn open_window(conn: &mut Conn, address_id: i64, channel_id: i32, at: DateTime<Utc>) -> Result<()> {
-    sqlx::query!(
-        r#"insert into service_window (address_id, channel_id, last_inbound_at) values ($1, $2, $3)
-           on conflict (address_id, channel_id)
-           do update set last_inbound_at = greatest(service_window.last_inbound_at, excluded.last_inbound_at)"#,
-        address_id,
-        channel_id,
-        at
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
 }
 
 /// A notification that a message could answer.

@@ -92,6 +92,8 @@ pub struct NewSession<'a> {
     pub address_id: i64,
     /// Whether the contact began it.
     pub inbound: bool,
+    /// Whether it began with words of the contact.
+    pub wrote: bool,
     /// What the connector says.
     pub data: &'a serde_json::Value,
 }
@@ -103,14 +105,15 @@ pub struct NewSession<'a> {
 pub async fn begin(conn: &mut Conn, new: &NewSession<'_>, at: DateTime<Utc>) -> Result<()> {
     sqlx::query!(
         r#"insert into channel_session (id, conversation_id, channel_id, address_id, direction, data, wrote, last_at, started_at)
-           values ($1, $2, $3, $4, case when $5 then 'inbound' else 'outbound' end, $6, $5, $7, $7)"#,
+           values ($1, $2, $3, $4, case when $5 then 'inbound' else 'outbound' end, $6, $8, $7, $7)"#,
         new.id,
         new.conversation_id,
         new.channel_id,
         new.address_id,
         new.inbound,
         new.data,
-        at
+        at,
+        new.wrote
     )
     .execute(conn)
     .await?;
@@ -139,6 +142,30 @@ pub async fn contact_wrote(
         address_id,
         data,
         at
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(id)
+}
+
+/// Keeps what the connector says in the open session of a channel and address. Says which session it is; none: there is none.
+///
+/// # Errors
+/// What storage says.
+pub async fn contact_came(
+    conn: &mut Conn,
+    conversation_id: Uuid,
+    channel_id: i32,
+    address_id: i64,
+    data: &serde_json::Value,
+) -> Result<Option<Uuid>> {
+    let id = sqlx::query_scalar!(
+        r#"update channel_session set data = data || $4
+            where conversation_id = $1 and channel_id = $2 and address_id = $3 and ended_at is null returning id"#,
+        conversation_id,
+        channel_id,
+        address_id,
+        data
     )
     .fetch_optional(conn)
     .await?;

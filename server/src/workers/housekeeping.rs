@@ -73,7 +73,7 @@ pub async fn once(context: &Context, retention: Retention, stop: &CancellationTo
             Kind::ControllerRun => context.clock.now() - days(retention.controller_run),
             Kind::WebChatLine => context.clock.now() - days(retention.web_chat_line),
             Kind::DeadLetter => now - days(retention.dead_letter),
-            Kind::Command => now - days(retention.command),
+            Kind::Command | Kind::ParkedTicket => now - days(retention.command),
             Kind::Orphan => now - days(retention.orphan),
             Kind::WebhookBody => now - days(retention.webhook_body),
             Kind::PairPace | Kind::ChannelDay => now - KEPT_PACE,
@@ -124,7 +124,10 @@ async fn remove(context: &Context, kind: Kind, before: DateTime<Utc>, stop: &Can
     }
     if all > 0 {
         telemetry::removed(kind.name(), all);
-        tracing::info!(kind = kind.name(), rows = all, "old rows were removed");
+        match kind {
+            Kind::ParkedTicket => tracing::warn!(rows = all, "tickets were closed that nobody ordered: forgotten"),
+            _ => tracing::info!(kind = kind.name(), rows = all, "old rows were removed"),
+        }
     }
     Ok(())
 }

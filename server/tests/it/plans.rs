@@ -143,13 +143,15 @@ fn hot_path() -> Vec<Hot> {
         hot("receipts", "requeue", 1).by("delivery_pkey", &["id"]),
         hot("receipts", "start_waits", 0).by("delivery_pkey", &["id"]),
         hot("inbound", "take", 0).by("inbound_inbox_by_sender", &["sender"]).walks(&["inbound_inbox"]),
+        hot("inbound", "ensure_writer", 0).by("address_kind_value_key", &["kind", "value"]),
         hot("inbound", "candidates", 0).by("delivery_by_address", &["address_id"]),
         hot("inbound", "delivery_of_provider_message", 0)
             .by("provider_ref_pkey", &["provider_id", "provider_message_id"])
             .walks(&["channel_provider"]),
         hot("inbound", "contact_of", 0).by("contact_address_by_address", &["address_id"]),
         hot("identity", "lock", 0).by("contact_pkey", &["id"]),
-        hot("identity", "lock", 1).by("contact_pkey", &["id"]),
+        hot("identity", "stand", 0).by("contact_pkey", &["id"]),
+        hot("identity", "lock_by_address", 0).by("contact_address_by_address", &["address_id"]),
         hot("identity", "earlier_waits", 0).by("inbound_inbox_by_sender", &["sender"]),
         hot("conversation_state", "lock_open", 0),
         hot("sessions", "contact_wrote", 0),

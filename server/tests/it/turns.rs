@@ -58,6 +58,7 @@ impl<'a> Talk<'a> {
                 content: Content::Text { text: text.clone() },
                 lane: Lane::Interactive,
                 in_reply_to: None,
+                actor: "api".into(),
             };
             outgoing::say(&self.world.context, &mut tx, &line, self.world.now()).await?;
         }

@@ -14,6 +14,7 @@ use prost_reflect::prost::Message;
 use prost_reflect::{DynamicMessage, MethodDescriptor};
 use tonic::client::Grpc;
 use tonic::codegen::http::uri::PathAndQuery;
+use tonic::metadata::AsciiMetadataValue;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status, Streaming};
 
@@ -28,6 +29,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The greatest answer that is taken: more than the contract's 8 MiB, so that the server's limit is the one that counts.
 const ANSWER_LIMIT: usize = 64 << 20;
 
+/// The metadata that says who acts.
+const ACTOR: &str = "switchboard-actor";
+
 /// How the server is reached.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -39,6 +43,8 @@ pub struct Settings {
     pub retries: u32,
     /// The id of the request; `None` means that each write gets a fresh one.
     pub request_id: Option<String>,
+    /// Who acts, such as `operators/asha`; `None` means that nobody is named.
+    pub actor: Option<String>,
 }
 
 /// A connection that is made when it is first needed.
@@ -46,6 +52,7 @@ pub struct Settings {
 pub struct Client {
     channel: Channel,
     settings: Settings,
+    actor: Option<AsciiMetadataValue>,
 }
 
 impl Client {
@@ -61,7 +68,9 @@ impl Client {
             return Err(wrong("only plain http:// addresses are spoken (the server listens on loopback)"));
         }
         let endpoint = Endpoint::from_shared(settings.server.clone()).map_err(|error| wrong(&error.to_string()))?;
-        Ok(Self { channel: endpoint.connect_timeout(CONNECT_TIMEOUT).connect_lazy(), settings })
+        let actor = settings.actor.as_deref().map(AsciiMetadataValue::try_from).transpose();
+        let actor = actor.map_err(|_| Error::Usage("--actor: must be a name such as operators/asha".to_owned()))?;
+        Ok(Self { channel: endpoint.connect_timeout(CONNECT_TIMEOUT).connect_lazy(), settings, actor })
     }
 
     /// Calls a method once, repeating it while the server is unavailable, and returns the encoded answer.
@@ -99,6 +108,9 @@ impl Client {
         grpc.ready().await.map_err(|error| normal(Status::from_error(error.into())))?;
         let mut request = Request::new(message);
         request.set_timeout(left);
+        if let Some(actor) = &self.actor {
+            request.metadata_mut().insert(ACTOR, actor.clone());
+        }
         Ok(grpc.unary(request, path.clone(), Encoded).await.map_err(normal)?.into_inner())
     }
 

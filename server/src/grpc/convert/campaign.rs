@@ -182,6 +182,15 @@ pub fn spec(given: v1::CampaignSpec, faults: &mut Faults) -> Spec {
         weight: weight(given.weight, faults),
         window: given.sending_window.map(window),
         valid_for_ms: valid_for.map(|d| d.num_milliseconds()),
+        at_send: faults.optional_code("conversation_mode", given.conversation_mode, at_send).unwrap_or_default(),
+    }
+}
+
+const fn at_send(mode: v1::campaign_spec::ConversationMode) -> Option<bool> {
+    match mode {
+        v1::campaign_spec::ConversationMode::Unspecified => None,
+        v1::campaign_spec::ConversationMode::OnReply => Some(false),
+        v1::campaign_spec::ConversationMode::AtSend => Some(true),
     }
 }
 
@@ -240,6 +249,10 @@ pub fn spec_message(spec: Spec) -> v1::CampaignSpec {
         weight: spec.weight,
         sending_window: spec.window.map(window),
         valid_for: spec.valid_for_ms.and_then(TimeDelta::try_milliseconds).map(common::span),
+        conversation_mode: match spec.at_send {
+            true => v1::campaign_spec::ConversationMode::AtSend.into(),
+            false => v1::campaign_spec::ConversationMode::OnReply.into(),
+        },
     }
 }
 

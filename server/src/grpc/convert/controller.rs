@@ -36,6 +36,7 @@ pub fn message(stored: Stored, versioned: bool) -> v1::Controller {
         disabled: !row.enabled,
         channels: row.channels.iter().map(|slug| format!("channels/{slug}")).collect(),
         answer_within: row.answer_secs.map(|secs| common::span(TimeDelta::seconds(secs.into()))),
+        position: row.position.into(),
         hours: hours.map(|h| v1::OpeningHours { name: h.name, time_zone: h.time_zone, open: h.open }).collect(),
         rules: version.rules.into_iter().map(rule_message).collect(),
         create_time: Some(common::timestamp(row.created_at)),
@@ -114,6 +115,7 @@ fn parts(controller: v1::Controller, f: &mut Faults) -> (Frame, ControllerVersio
         enabled: !controller.disabled,
         channels: channels(&controller.channels, f),
         answer_secs: answer_secs(controller.answer_within, f),
+        position: position(controller.position, f),
     };
     (frame, ControllerVersion { hours: hours(controller.hours), rules: rules(controller.rules, f) })
 }
@@ -129,6 +131,10 @@ fn channels(names: &[String], f: &mut Faults) -> Vec<String> {
 fn answer_secs(given: Option<prost_types::Duration>, f: &mut Faults) -> Option<i32> {
     let span = f.duration("answer_within", given, SECOND..=LONGEST_ANSWER)?;
     i32::try_from(span.num_seconds()).ok()
+}
+
+fn position(given: i32, f: &mut Faults) -> i16 {
+    f.number("position", given, 0..=1000).and_then(|position| i16::try_from(position).ok()).unwrap_or_default()
 }
 
 fn hours(given: Vec<v1::OpeningHours>) -> Vec<Hours> {
@@ -207,6 +213,7 @@ pub fn update(request: v1::UpdateControllerRequest, faults: &mut Faults) -> (Str
         ("disabled", controller.disabled),
         ("channels", !controller.channels.is_empty()),
         ("answer_within", controller.answer_within.is_some()),
+        ("position", controller.position != 0),
         ("hours", !controller.hours.is_empty()),
         ("rules", !controller.rules.is_empty()),
     ];
@@ -220,6 +227,7 @@ pub fn update(request: v1::UpdateControllerRequest, faults: &mut Faults) -> (Str
         disabled: mask.take("disabled", disabled),
         channels: mask.take("channels", frame.channels),
         answer_secs: mask.take("answer_within", frame.answer_secs),
+        position: mask.take("position", frame.position),
         hours: mask.take("hours", version.hours),
         rules: mask.take("rules", version.rules),
     };

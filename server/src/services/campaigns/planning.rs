@@ -245,6 +245,10 @@ async fn write(
     let new: Vec<&Person> = taken.people.iter().filter(|p| held.get(&p.contact_id) == Some(&Held::New)).collect();
     let items = items(context, work, campaign, &new).await?;
     notifications::begin(context, work.conn(), &items).await?;
+    if campaign.definition.spec.at_send {
+        let ids: Vec<Uuid> = items.iter().map(|item| item.id).collect();
+        storage::planning::set_at_send(work.conn(), &ids).await?;
+    }
     // Groups may just have been made: they are held back before anybody can grant them.
     if campaign.definition.spec.window.is_some() {
         let now = work.now();

@@ -56,6 +56,9 @@ pub struct Spec {
     /// How long each notification is valid, in milliseconds; none: as its policy says.
     #[serde(default)]
     pub valid_for_ms: Option<i64>,
+    /// Whether the conversation with a recipient begins with the campaign's message, and not with the answer.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub at_send: bool,
 }
 
 const fn default_weight() -> i32 {
@@ -301,6 +304,7 @@ mod tests {
             weight: DEFAULT_WEIGHT,
             window: None,
             valid_for_ms: None,
+            at_send: false,
         }
     }
 

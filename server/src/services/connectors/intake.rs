@@ -8,6 +8,7 @@ use crate::{
     channels::{InboundFact, ReceiptFact},
     services::{Context, Result, contact_sessions, webhooks},
     storage::{self, connectors, inbound},
+    wake::Topic,
 };
 
 /// Stores messages and receipts; `body` is what brought them, as it came. Says for each message whether it is new.
@@ -26,21 +27,25 @@ pub async fn take(
     Ok(webhooks::keep(context, &origin, receipts, messages, now).await?)
 }
 
-/// Notes that a person left the medium.
+/// Notes that a person left the medium, after everything that was brought of them before.
 ///
 /// # Errors
 /// What storage says.
 pub async fn session_ended(context: &Context, served: &Served, from: &Address, reason: &str) -> Result<()> {
     let (mut tx, now) = (context.db.begin().await?, context.clock.now());
-    let address_id = inbound::ensure_address(&mut tx, from, now).await?;
+    let country = context.settings.default_country.as_deref();
+    let address = Address::parse(from.kind, &from.value, country).unwrap_or_else(|_| from.clone());
+    let address_id = inbound::ensure_address(&mut tx, &address, now).await?;
     let who = contact_sessions::Presence {
         channel_id: served.channel_id,
-        address_id,
+        provider_id: served.provider_id,
+        address: &address,
         subject: format!("channels/{}/addresses/{address_id}", served.slug),
     };
     contact_sessions::ended(&mut tx, &who, reason, now).await?;
     tx.commit().await.map_err(storage::Error::from)?;
-    context.wake.signal(crate::wake::Topic::Events);
+    context.wake.signal(Topic::Events);
+    context.wake.signal(Topic::Inbound);
     Ok(())
 }
 

@@ -106,8 +106,8 @@ impl Acting<'_> {
                 orders::start_flow(work, id, object(of)).await.map(drop)
             }
             Action::OpenTicket { category, subject } => {
-                let of = json!({ "category": category, "subject": subject });
-                orders::open_ticket(work, id, object(of)).await.map(drop)
+                let of = object(json!({ "category": category, "subject": subject }));
+                orders::open_ticket(context, work, id, orders::Ticket { id: None, of }).await.map(drop)
             }
             Action::RequestOperator { .. } => Err(Error::invalid("request_operator", "there are no operators yet")),
             Action::Close => verbs::close(work, id, "").await.map(drop),

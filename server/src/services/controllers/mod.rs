@@ -51,6 +51,8 @@ pub struct Change {
     pub channels: Option<Vec<String>>,
     /// How long a process of the business may decide, in seconds; `Some(None)`: the rules decide at once.
     pub answer_secs: Option<Option<i32>>,
+    /// Whose turn it is among several.
+    pub position: Option<i16>,
     /// Its opening hours.
     pub hours: Option<Vec<domain::controller::Hours>>,
     /// Its rules.
@@ -132,6 +134,7 @@ pub async fn update(work: &mut Work, slug: &str, change: Change, etag: &str) -> 
         enabled: row.enabled,
         channels: row.channels.clone(),
         answer_secs: row.answer_secs,
+        position: row.position,
     };
     let frame = Frame {
         display_name: change.display_name.unwrap_or_else(|| old.display_name.clone()),
@@ -139,6 +142,7 @@ pub async fn update(work: &mut Work, slug: &str, change: Change, etag: &str) -> 
         enabled: change.disabled.map_or(old.enabled, |disabled| !disabled),
         channels: change.channels.unwrap_or_else(|| old.channels.clone()),
         answer_secs: change.answer_secs.unwrap_or(old.answer_secs),
+        position: change.position.unwrap_or(old.position),
     };
     all_right(violations(work.conn(), &version, &frame.channels, "controller").await?)?;
     if version != before.version {

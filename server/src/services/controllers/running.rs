@@ -170,7 +170,7 @@ async fn carry_out(
     let acting = Acting { context, waiting, scene, place };
     let error = match acting.call(action).await {
         Ok(heard) => {
-            let mut work = Work::begin(context).await?;
+            let mut work = Work::begin(context).await?.acted_by(super::name_of(&waiting.controller));
             match acting.act(&mut work, action, heard).await {
                 Ok(()) => return noted(context, work, waiting, place, None).await,
                 Err(error) => error,

@@ -6,6 +6,7 @@ use domain::{
     conversation::{
         EndReason, Event, Phase, State,
         closing::{Cause, Obligation, Standing, WATCHDOG, in_the_way},
+        inactivity,
     },
     delivery::Work,
     notification::{self, Reason},
@@ -92,9 +93,12 @@ pub async fn if_gone(context: &Context, conn: &mut Conn, held: &mut Held, cause:
     }
     let snapshot = context.directory.snapshot(&context.side).await?;
     let channel = snapshot.channel(held.row.active_channel_id);
-    let grace = channel.and_then(|c| c.row.talk.reconnect_secs).filter(|secs| *secs > 0);
-    match grace {
-        Some(secs) => arm(conn, held, conversation_timers::GONE, by.at + TimeDelta::seconds(secs.into())).await,
+    let grace = channel.and_then(|c| match c.row.talk.reconnect_secs {
+        Some(secs) => Some(TimeDelta::seconds(secs.into())),
+        None => inactivity::reconnect_default(c.channel_type()),
+    });
+    match grace.filter(|grace| *grace > TimeDelta::zero()) {
+        Some(grace) => arm(conn, held, conversation_timers::GONE, by.at + grace).await,
         None => all_gone(conn, held, by).await,
     }
 }

@@ -6,7 +6,7 @@ use domain::conversation::{Event, Facts, Intent, Phase, State, state};
 use uuid::Uuid;
 
 use crate::{
-    services::{Error, Result},
+    services::{Error, Result, work::Who},
     storage::{
         Conn,
         conversation_state::{self, Locked, Note, Shown},
@@ -17,7 +17,7 @@ use crate::{
 /// Who does something, and when, as it is recorded.
 #[derive(Debug, Clone, Copy)]
 pub struct By<'a> {
-    /// `contact`, `system`, `api`, or a resource name.
+    /// `contact`, `system`, or [`Who::actor`].
     pub actor: &'a str,
     /// When, in business time.
     pub at: DateTime<Utc>,
@@ -35,11 +35,13 @@ impl By<'static> {
     pub const fn system(at: DateTime<Utc>) -> Self {
         Self { actor: "system", at }
     }
+}
 
-    /// A caller of the API.
+impl<'a> By<'a> {
+    /// Whoever does a unit of work.
     #[must_use]
-    pub const fn api(at: DateTime<Utc>) -> Self {
-        Self { actor: "api", at }
+    pub fn of(who: &'a Who) -> Self {
+        Self { actor: &who.actor, at: who.at }
     }
 }
 

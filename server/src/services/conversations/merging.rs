@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     services::{Error, Result},
-    storage::{Conn, conversation_state, conversation_timers, identity, participants as stored},
+    storage::{Conn, conversation_state, conversation_timers, identity, outside, participants as stored},
 };
 
 /// Merges two open conversations. The contact of the older one stays, unless it alone is anonymous. Says which conversation is left.
@@ -68,6 +68,7 @@ async fn absorb(conn: &mut Conn, mut older: Held, mut younger: Held, contact: i6
     let (from, into) = (younger.id(), older.id());
     conversation_state::move_messages(conn, from, into, older.row.last_seq).await?;
     conversation_state::move_rest(conn, from, into).await?;
+    outside::give_to(conn, from, into, by.at).await?;
     let sessions_moved = crate::storage::sessions::give_to(conn, from, into).await?;
     let agents_moved = stored::give_to(conn, from, into).await?;
     for _ in 0..sessions_moved {

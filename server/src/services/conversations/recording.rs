@@ -1,5 +1,6 @@
 //! What a single notification has sent is recorded in the contact's conversation, which begins with it (`AT_SEND`). A campaign's
-//! message enters its conversation with the answer (`ON_REPLY`): that is in [`crate::services::inbound`].
+//! message enters its conversation with the answer (`ON_REPLY`), which is in [`crate::services::inbound`], or as a single one does,
+//! where the campaign asks for it.
 
 use uuid::Uuid;
 

@@ -62,7 +62,8 @@ pub struct Draft {
 /// [`Error::NotFound`], [`Error::ReferenceNotFound`], [`Error::Invalid`] when the content does not fit the channel, STATE_WRONG when
 /// the conversation is over or the channel cannot be used, NOT_REACHABLE, WINDOW_CLOSED.
 pub async fn send(context: &Context, work: &mut Work, draft: Draft) -> Result<Message> {
-    let by = By::api(work.now());
+    let who = work.who();
+    let by = By::of(&who);
     let snapshot = context.directory.snapshot(&context.side).await?;
     let (mut held, channel) = whereto(context, work.conn(), &snapshot, &draft, by).await?;
     fits(channel.channel_type(), &draft.content)?;
@@ -220,6 +221,7 @@ pub async fn say_at(
         content,
         lane: Lane::Interactive,
         in_reply_to,
+        actor: by.actor.to_owned(),
     };
     held.row.last_seq += 1;
     outgoing::say(context, conn, &line, by.at).await

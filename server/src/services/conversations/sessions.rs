@@ -56,7 +56,28 @@ pub async fn contact_writes(
     if let Some(id) = sessions::contact_wrote(conn, held.id(), place.channel_id, place.address_id, data, by.at).await? {
         return Ok((id, false));
     }
-    Ok((start(conn, held, place, true, data, by).await?, true))
+    Ok((start(conn, held, place, Began::Wrote, data, by).await?, true))
+}
+
+/// The contact is there, and has said nothing yet: its session goes on, or begins. Where it is met nowhere else, the channel
+/// becomes the active one; else only its words move that. Says which session, and whether it is new.
+///
+/// # Errors
+/// What storage says.
+pub async fn contact_comes(
+    conn: &mut Conn,
+    held: &mut Held,
+    place: Place,
+    data: &Value,
+    by: By<'_>,
+) -> Result<(Uuid, bool)> {
+    if let Some(id) = sessions::contact_came(conn, held.id(), place.channel_id, place.address_id, data).await? {
+        return Ok((id, false));
+    }
+    if held.row.facts.sessions == 0 {
+        held.row.active_channel_id = place.channel_id;
+    }
+    Ok((start(conn, held, place, Began::Came, data, by).await?, true))
 }
 
 /// We write: the session there goes on, or begins; its clock runs from now on if the contact has written in it. Says which.
@@ -65,7 +86,7 @@ pub async fn contact_writes(
 /// What storage says.
 pub async fn we_write(context: &Context, conn: &mut Conn, held: &mut Held, place: Place, by: By<'_>) -> Result<Uuid> {
     let Some(mut session) = sessions::find_open(conn, held.id(), place.channel_id, place.address_id).await? else {
-        return start(conn, held, place, false, &json!({}), by).await;
+        return start(conn, held, place, Began::WrittenTo, &json!({}), by).await;
     };
     session.last_at = session.last_at.max(by.at);
     session.state = session.state.after(session::Event::Outbound).unwrap_or(session.state);
@@ -79,18 +100,23 @@ pub async fn we_write(context: &Context, conn: &mut Conn, held: &mut Held, place
     Ok(session.id)
 }
 
+/// How a session begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Began {
+    /// The contact wrote.
+    Wrote,
+    /// The contact is there.
+    Came,
+    /// We wrote.
+    WrittenTo,
+}
+
 /// A session begins.
-async fn start(
-    conn: &mut Conn,
-    held: &mut Held,
-    place: Place,
-    inbound: bool,
-    data: &Value,
-    by: By<'_>,
-) -> Result<Uuid> {
+async fn start(conn: &mut Conn, held: &mut Held, place: Place, began: Began, data: &Value, by: By<'_>) -> Result<Uuid> {
     let id = Uuid::now_v7();
     let Place { channel_id, address_id } = place;
-    let new = NewSession { id, conversation_id: held.id(), channel_id, address_id, inbound, data };
+    let (inbound, wrote) = (began != Began::WrittenTo, began == Began::Wrote);
+    let new = NewSession { id, conversation_id: held.id(), channel_id, address_id, inbound, wrote, data };
     sessions::begin(conn, &new, by.at).await?;
     held.apply(Event::SessionStarted { resume: true });
     conversation_timers::disarm(conn, held.id(), conversation_timers::GONE).await?;

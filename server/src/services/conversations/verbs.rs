@@ -40,7 +40,8 @@ pub struct New {
 /// # Errors
 /// [`Error::NotFound`], [`Error::AlreadyExists`] when one is open with this contact, NOT_REACHABLE.
 pub async fn create(context: &Context, work: &mut Work, new: New) -> Result<Conversation> {
-    let by = By::api(work.now());
+    let who = work.who();
+    let by = By::of(&who);
     let contact = saying::contact(work.conn(), &new.contact).await?;
     if let Some(open) = conversation_state::lock_open(work.conn(), contact).await? {
         return Err(Error::AlreadyExists(name_of(open.id)));
@@ -71,7 +72,8 @@ pub async fn create(context: &Context, work: &mut Work, new: New) -> Result<Conv
 /// # Errors
 /// [`Error::NotFound`], [`Error::EtagMismatch`], STATE_WRONG when it is closed.
 pub async fn update(work: &mut Work, id: Uuid, change: Change, etag: &str) -> Result<Conversation> {
-    let by = By::api(work.now());
+    let who = work.who();
+    let by = By::of(&who);
     let held = open(work, id, etag).await?;
     conversation_state::change(work.conn(), id, &filled(change), by.at).await?;
     say(work, &held, "updated", None, by).await?;
@@ -83,7 +85,8 @@ pub async fn update(work: &mut Work, id: Uuid, change: Change, etag: &str) -> Re
 /// # Errors
 /// As [`update`].
 pub async fn hold(work: &mut Work, id: Uuid, etag: &str) -> Result<Conversation> {
-    let by = By::api(work.now());
+    let who = work.who();
+    let by = By::of(&who);
     let mut held = open(work, id, etag).await?;
     if !held.row.hold {
         held.row.hold = true;
@@ -99,7 +102,8 @@ pub async fn hold(work: &mut Work, id: Uuid, etag: &str) -> Result<Conversation>
 /// # Errors
 /// As [`update`].
 pub async fn resume(context: &Context, work: &mut Work, id: Uuid, etag: &str) -> Result<Conversation> {
-    let by = By::api(work.now());
+    let who = work.who();
+    let by = By::of(&who);
     let mut held = open(work, id, etag).await?;
     if held.row.hold {
         held.row.hold = false;
@@ -122,7 +126,8 @@ pub async fn set_active_channel(
     slug: &str,
     etag: &str,
 ) -> Result<Conversation> {
-    let by = By::api(work.now());
+    let who = work.who();
+    let by = By::of(&who);
     let mut held = open(work, id, etag).await?;
     let snapshot = context.directory.snapshot(&context.side).await?;
     let channel = saying::named(&snapshot, slug)?;
@@ -148,7 +153,8 @@ pub async fn set_active_channel(
 /// # Errors
 /// [`Error::NotFound`], [`Error::EtagMismatch`], OBLIGATIONS_OPEN.
 pub async fn close(work: &mut Work, id: Uuid, etag: &str) -> Result<Conversation> {
-    let by = By::api(work.now());
+    let who = work.who();
+    let by = By::of(&who);
     let mut held = any(work, id, etag).await?;
     closing::request(work.conn(), &mut held, Cause::Requested, by).await?;
     shown(work, id).await
@@ -159,7 +165,8 @@ pub async fn close(work: &mut Work, id: Uuid, etag: &str) -> Result<Conversation
 /// # Errors
 /// [`Error::NotFound`], [`Error::EtagMismatch`].
 pub async fn force_close(work: &mut Work, id: Uuid, etag: &str) -> Result<Conversation> {
-    let by = By::api(work.now());
+    let who = work.who();
+    let by = By::of(&who);
     let mut held = any(work, id, etag).await?;
     closing::force(work.conn(), &mut held, by).await?;
     shown(work, id).await
@@ -170,7 +177,8 @@ pub async fn force_close(work: &mut Work, id: Uuid, etag: &str) -> Result<Conver
 /// # Errors
 /// [`Error::NotFound`], STATE_WRONG when one is over.
 pub async fn merge(work: &mut Work, one: Uuid, other: Uuid) -> Result<Conversation> {
-    let by = By::api(work.now());
+    let who = work.who();
+    let by = By::of(&who);
     if one == other {
         return Err(Error::invalid("other", "is the same conversation"));
     }
@@ -183,7 +191,8 @@ pub async fn merge(work: &mut Work, one: Uuid, other: Uuid) -> Result<Conversati
 /// # Errors
 /// [`Error::NotFound`].
 pub async fn end_session(context: &Context, work: &mut Work, id: Uuid, reason: EndReason) -> Result<SessionRow> {
-    let by = By::api(work.now());
+    let who = work.who();
+    let by = By::of(&who);
     let missing = || Error::NotFound(sessions::name_of(id));
     let found = crate::storage::sessions::find(work.conn(), id).await?.ok_or_else(missing)?;
     let mut held = Held::of(work.conn(), found.conversation_id).await?;
@@ -202,7 +211,8 @@ pub async fn end_session(context: &Context, work: &mut Work, id: Uuid, reason: E
 /// # Errors
 /// [`Error::NotFound`], STATE_WRONG.
 pub async fn add_participant(work: &mut Work, id: Uuid, who: &Joining) -> Result<Participant> {
-    let by = By::api(work.now());
+    let acting = work.who();
+    let by = By::of(&acting);
     let mut held = Held::open(work.conn(), id).await?;
     woken(work);
     participants::join(work.conn(), &mut held, who, by).await
@@ -213,7 +223,8 @@ pub async fn add_participant(work: &mut Work, id: Uuid, who: &Joining) -> Result
 /// # Errors
 /// [`Error::NotFound`].
 pub async fn remove_participant(context: &Context, work: &mut Work, id: Uuid, reason: &str) -> Result<Participant> {
-    let by = By::api(work.now());
+    let acting = work.who();
+    let by = By::of(&acting);
     let (mut held, who) = participant(work, id).await?;
     participants::leave(context, work.conn(), &mut held, &who, reason, by).await?;
     woken(work);
@@ -230,7 +241,8 @@ pub async fn change_role(
     id: Uuid,
     role: domain::conversation::Role,
 ) -> Result<Participant> {
-    let by = By::api(work.now());
+    let acting = work.who();
+    let by = By::of(&acting);
     let (mut held, who) = participant(work, id).await?;
     woken(work);
     participants::change_role(context, work.conn(), &mut held, &who, role, by).await

@@ -142,6 +142,12 @@ impl Watch {
             Watched::One(_) | Watched::Many(_) => {}
         }
         let conn = &mut *self.context.lists.conn().await?;
+        // A conversation with all that is shown of it costs much more than the answer that it is not meant.
+        if let Watched::Many(wanted) = &self.watched
+            && !activities::is_meant(conn, wanted, id).await?
+        {
+            return Ok(None);
+        }
         let Some(conversation) = activities::conversations(conn, &[id]).await?.pop() else { return Ok(None) };
         if let Watched::Many(wanted) = &self.watched
             && !wanted.takes(&conversation)

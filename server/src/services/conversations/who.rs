@@ -66,6 +66,13 @@ async fn found(
 ) -> Result<(Option<i64>, Option<i64>, Vec<identity::Who>)> {
     for _ in 0..3 {
         let known = named(conn, says, now).await?;
+        if known.is_none() {
+            match identity::lock_by_address(conn, says.addresses).await? {
+                identity::Locked::Nobody => return Ok((None, None, Vec::new())),
+                identity::Locked::Found(who) => return Ok((None, Some(who.id), vec![who])),
+                identity::Locked::Gone => continue,
+            }
+        }
         let by_address = inbound::contact_of(conn, says.addresses).await?;
         let ids: Vec<i64> = known.into_iter().chain(by_address).collect();
         let locked = identity::lock(conn, &ids).await?;

@@ -137,6 +137,7 @@ impl Sealing {
         let mut data = fact.data.clone();
         if of_store {
             // The shapes of the store are closed: what is for our own readers stays in our own events.
+            data.remove("actor");
             data.remove("intent");
             data.remove("seq");
         }

@@ -16,8 +16,10 @@ use uuid::Uuid;
 
 pub use self::{ears::Ears, stream::Stream};
 use super::{
-    Context, Error, Result, Violation, contact_sessions,
+    Context, Error, Result, Violation,
+    contact_sessions::{self, Presence},
     contacts::{self, ContactName},
+    conversations::{held::By, merging},
     directory::Channel,
     webhooks,
     work::Work,
@@ -28,7 +30,7 @@ use crate::{
     storage::{
         self, Conn,
         dispatch::Claimed,
-        inbound, receipts,
+        identity, inbound, receipts,
         receipts::NewReceipt,
         web_chat::{self, NewLine, NewSession, Typist},
     },
@@ -83,7 +85,7 @@ pub async fn start(context: &Context, work: &mut Work, new: New) -> Result<Sessi
     let address = address(channel, &new.visitor_id)?;
     let now = work.now();
     let address_id = inbound::ensure_address(work.conn(), &address, now).await?;
-    let contact_id = who(work.conn(), &new, &address, address_id, now).await?;
+    let contact_id = who(work, &new, &address, address_id).await?;
     web_chat::introduce(work.conn(), contact_id, &new.display_name, &new.locale, now).await?;
     let begun = NewSession {
         id: Uuid::now_v7(),
@@ -95,11 +97,11 @@ pub async fn start(context: &Context, work: &mut Work, new: New) -> Result<Sessi
         data: &new.data,
     };
     let (id, is_new) = web_chat::begin(work.conn(), &begun, now).await?;
-    if is_new {
-        let who = contact_sessions::Presence { channel_id: channel.row.id, address_id, subject: name_of(id) };
-        contact_sessions::started(work.conn(), &who, &new.data, now).await?;
-        work.wake(Topic::Events);
-    }
+    let provider_id = provider_of(channel);
+    let who = Presence { channel_id: channel.row.id, provider_id, address: &address, subject: name_of(id) };
+    contact_sessions::started(work.conn(), &who, &new.data, is_new, now).await?;
+    work.wake(Topic::Events);
+    work.wake(Topic::Inbound);
     find(context, work.conn(), id).await
 }
 
@@ -119,35 +121,64 @@ fn address(channel: &Channel, visitor_id: &str) -> Result<Address> {
     })
 }
 
-/// The contact of a visitor: the one that the application names, else whoever has the address, else a new one.
-async fn who(conn: &mut Conn, new: &New, address: &Address, address_id: i64, now: DateTime<Utc>) -> Result<i64> {
-    let known = inbound::contact_of(conn, &[address_id]).await?;
-    let Some(name) = &new.contact else {
-        return match known {
-            Some(contact) => Ok(contact),
-            None => Ok(inbound::new_contact(conn, &new.display_name, &[address_id], now).await?),
-        };
-    };
-    let found = contacts::keys(conn, std::slice::from_ref(name)).await?;
-    let contact = found
-        .into_iter()
-        .next()
-        .flatten()
-        .ok_or_else(|| Error::ReferenceNotFound { field: "contact".to_owned(), name: name.to_string() })?;
-    match known {
-        Some(other) if other != contact => Err(Error::WrongState {
+/// The provider under which presence is kept; 0 where the channel has none.
+fn provider_of(channel: &Channel) -> i32 {
+    channel.providers.first().map(|provider| provider.row.id).unwrap_or_default()
+}
+
+/// The contact of a visitor: the one that the application names, else whoever has the address, else a new one. Who was anonymous
+/// until now, and is named, is merged into the one that is named.
+async fn who(work: &mut Work, new: &New, address: &Address, address_id: i64) -> Result<i64> {
+    let acting = work.who();
+    let conn = work.conn();
+    let (named, known) = found(conn, new, address_id).await?;
+    match (named, known) {
+        (Some(named), None) => {
+            inbound::gather_addresses(conn, named, &[address_id]).await?;
+            Ok(named)
+        }
+        (Some(named), Some(known)) if known.id == named => Ok(named),
+        (Some(named), Some(known)) if known.anonymous => {
+            merging::contacts(conn, known.id, named, By::of(&acting)).await?;
+            Ok(named)
+        }
+        (Some(named), Some(known)) => Err(Error::WrongState {
             reason: "STATE_WRONG",
             message: format!(
-                "visitor {} belongs to contacts/{other}, not to {name}: give a person who signs in another visitor id",
-                domain::address::mask(&address.value)
+                "visitor {} belongs to contacts/{}, not to contacts/{named}: give a person who signs in another visitor id",
+                domain::address::mask(&address.value),
+                known.id
             ),
         }),
-        Some(_) => Ok(contact),
-        None => {
-            inbound::gather_addresses(conn, contact, &[address_id]).await?;
-            Ok(contact)
+        (None, Some(known)) => Ok(known.id),
+        (None, None) => {
+            let id = inbound::new_contact(conn, &new.display_name, &[address_id], acting.at).await?;
+            identity::set_anonymous(conn, id).await?;
+            Ok(id)
         }
     }
+}
+
+/// The contact that the application names and the one who has the address, both locked. While one waits for a lock, a contact may
+/// be merged into another one: then both are looked up again.
+async fn found(conn: &mut Conn, new: &New, address_id: i64) -> Result<(Option<i64>, Option<identity::Who>)> {
+    for _ in 0..3 {
+        let named = match &new.contact {
+            Some(name) => {
+                let missing = || Error::ReferenceNotFound { field: "contact".to_owned(), name: name.to_string() };
+                let key = contacts::keys(conn, std::slice::from_ref(name)).await?.pop().flatten();
+                Some(key.ok_or_else(missing)?)
+            }
+            None => None,
+        };
+        let known = inbound::contact_of(conn, &[address_id]).await?;
+        let ids: Vec<i64> = named.into_iter().chain(known).collect();
+        let locked = identity::lock(conn, &ids).await?;
+        if ids.iter().all(|id| locked.iter().any(|who| who.id == *id)) {
+            return Ok((named, locked.into_iter().find(|who| Some(who.id) == known)));
+        }
+    }
+    Err(Error::Storage(storage::Error::no_answer()))
 }
 
 /// One session.
@@ -312,10 +343,13 @@ pub async fn end(context: &Context, work: &mut Work, id: Uuid, reason: &str) -> 
     let (before, now) = (find(context, work.conn(), id).await?, work.now());
     if web_chat::end(work.conn(), id, reason, now).await? {
         let row = &before.row;
-        let who =
-            contact_sessions::Presence { channel_id: row.channel_id, address_id: row.address_id, subject: name_of(id) };
+        let snapshot = context.directory.snapshot(&context.side).await?;
+        let provider_id = snapshot.channel(row.channel_id).map(provider_of).unwrap_or_default();
+        let address = Address { kind: AddressKind::External, value: row.address.clone() };
+        let who = Presence { channel_id: row.channel_id, provider_id, address: &address, subject: name_of(id) };
         contact_sessions::ended(work.conn(), &who, reason, now).await?;
         work.wake(Topic::Events);
+        work.wake(Topic::Inbound);
         work.wake(Topic::WebChat);
     }
     find(context, work.conn(), id).await

@@ -13,14 +13,14 @@ use crate::storage::{Conn, Result};
 /// What storage says.
 pub async fn fill(conn: &mut Conn, limit: i64) -> Result<i64> {
     let read = sqlx::query_scalar!(
-        r#"with k as (select id, from_number, answer_secs from controller where enabled and deleted_at is null),
+        r#"with k as (select id, from_number, answer_secs, position from controller where enabled and deleted_at is null),
                 c as (select number from controller_cursor for update),
                 s as (select greatest(c.number, (select min(from_number) from k)) as number from c where exists (select from k)),
                 e as (select e.* from event e, s where e.number > s.number order by e.number limit $1),
                 moved as (update controller_cursor set number = (select max(number) from e) where exists (select from e)),
                 put as (
-                  insert into controller_inbox (number, controller_id, conversation_id, intent, subject, channel_id, reason, at, answer_until)
-                  select e.number, k.id, (e.data ->> 'conversation')::uuid, e.data ->> 'intent', e.ids[1], e.channel_id,
+                  insert into controller_inbox (number, controller_id, position, conversation_id, intent, subject, channel_id, reason, at, answer_until)
+                  select e.number, k.id, k.position, (e.data ->> 'conversation')::uuid, e.data ->> 'intent', e.ids[1], e.channel_id,
                          coalesce(e.reason, ''), e.at, e.at + make_interval(secs => k.answer_secs)
                     from e join k on e.number > k.from_number
                    where e.data ? 'intent' and e.data ? 'conversation' and e.ids[1] is not null
@@ -88,8 +88,8 @@ pub async fn take(conn: &mut Conn, token: Uuid, lease_secs: f64, now: DateTime<U
                 and (i.decided is not null or i.answer_until is null or i.answer_until <= $3)
                 and not exists (select from controller_inbox e
                                  where e.conversation_id = i.conversation_id
-                                   and (e.number, e.controller_id) < (i.number, i.controller_id))
-              order by i.number, i.controller_id limit 1 for update of i skip locked),
+                                   and (e.number, e.position, e.controller_id) < (i.number, i.position, i.controller_id))
+              order by i.number, i.position, i.controller_id limit 1 for update of i skip locked),
            u as (
              update controller_inbox i set token = $1, tries = i.tries + 1, not_before = clock_timestamp() + make_interval(secs => $2)
                from x where i.number = x.number and i.controller_id = x.controller_id returning i.*)

@@ -24,6 +24,8 @@ pub struct ControllerRow {
     pub channels: Vec<String>,
     /// How long a process of the business may decide, in seconds.
     pub answer_secs: Option<i32>,
+    /// Whose turn it is among several, 0 to 1000: the lower first.
+    pub position: i16,
     /// Changes with every write.
     pub version: i32,
     /// When the controller was created.
@@ -49,6 +51,8 @@ pub struct Frame {
     pub channels: Vec<String>,
     /// How long a process of the business may decide, in seconds.
     pub answer_secs: Option<i32>,
+    /// Whose turn it is among several, 0 to 1000: the lower first.
+    pub position: i16,
 }
 
 /// Creates a controller without versions. Says its key.
@@ -57,15 +61,16 @@ pub struct Frame {
 /// [`super::Error::Exists`] when the slug is taken.
 pub async fn insert(conn: &mut Conn, slug: &str, frame: &Frame, now: DateTime<Utc>) -> Result<i64> {
     let id = sqlx::query_scalar!(
-        r#"insert into controller (slug, display_name, description, enabled, channels, answer_secs, from_number, created_at, updated_at)
-           select $1, $2, $3, $4, $5, $6, c.next_number - 1, $7, $7 from event_counter c returning id"#,
+        r#"insert into controller (slug, display_name, description, enabled, channels, answer_secs, position, from_number, created_at, updated_at)
+           select $1, $2, $3, $4, $5, $6, $8, c.next_number - 1, $7, $7 from event_counter c returning id"#,
         slug,
         frame.display_name,
         frame.description,
         frame.enabled,
         &frame.channels,
         frame.answer_secs,
-        now
+        now,
+        frame.position
     )
     .fetch_one(conn)
     .await?;
@@ -91,7 +96,7 @@ pub async fn find(conn: &mut Conn, slug: &str, number: i32) -> Result<Option<Con
     let row = sqlx::query_as!(
         ControllerRow,
         r#"select c.id as "id!", c.slug as "slug!", c.display_name as "display_name!", c.description as "description!",
-                  c.enabled as "enabled!", c.channels as "channels!", c.answer_secs as "answer_secs?", c.version as "version!",
+                  c.enabled as "enabled!", c.channels as "channels!", c.answer_secs as "answer_secs?", c.position as "position!", c.version as "version!",
                   c.created_at as "created_at!", v.number as "number!", v.definition as "definition!",
                   v.created_at as "version_created_at!"
              from controller c
@@ -113,7 +118,7 @@ pub async fn list(conn: &mut Conn, after: &str, limit: i64) -> Result<Vec<Contro
     let rows = sqlx::query_as!(
         ControllerRow,
         r#"select c.id as "id!", c.slug as "slug!", c.display_name as "display_name!", c.description as "description!",
-                  c.enabled as "enabled!", c.channels as "channels!", c.answer_secs as "answer_secs?", c.version as "version!",
+                  c.enabled as "enabled!", c.channels as "channels!", c.answer_secs as "answer_secs?", c.position as "position!", c.version as "version!",
                   c.created_at as "created_at!", v.number as "number!", v.definition as "definition!",
                   v.created_at as "version_created_at!"
              from controller c join controller_version v on v.controller_id = c.id and v.number = c.latest
@@ -134,7 +139,7 @@ pub async fn list_versions(conn: &mut Conn, slug: &str, below: i32, limit: i64) 
     let rows = sqlx::query_as!(
         ControllerRow,
         r#"select c.id as "id!", c.slug as "slug!", c.display_name as "display_name!", c.description as "description!",
-                  c.enabled as "enabled!", c.channels as "channels!", c.answer_secs as "answer_secs?", c.version as "version!",
+                  c.enabled as "enabled!", c.channels as "channels!", c.answer_secs as "answer_secs?", c.position as "position!", c.version as "version!",
                   c.created_at as "created_at!", v.number as "number!", v.definition as "definition!",
                   v.created_at as "version_created_at!"
              from controller c join controller_version v on v.controller_id = c.id
@@ -154,7 +159,7 @@ pub async fn list_versions(conn: &mut Conn, slug: &str, below: i32, limit: i64) 
 /// What storage says.
 pub async fn update(conn: &mut Conn, id: i64, frame: &Frame, now: DateTime<Utc>) -> Result<()> {
     sqlx::query!(
-        r#"update controller c set display_name = $2, description = $3, enabled = $4, channels = $5, answer_secs = $6,
+        r#"update controller c set display_name = $2, description = $3, enabled = $4, channels = $5, answer_secs = $6, position = $8,
                   from_number = case when $4 and not c.enabled then e.next_number - 1 else c.from_number end,
                   version = c.version + 1, updated_at = $7
              from event_counter e where c.id = $1"#,
@@ -164,7 +169,8 @@ pub async fn update(conn: &mut Conn, id: i64, frame: &Frame, now: DateTime<Utc>)
         frame.enabled,
         &frame.channels,
         frame.answer_secs,
-        now
+        now,
+        frame.position
     )
     .execute(conn)
     .await?;

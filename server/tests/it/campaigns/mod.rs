@@ -1,6 +1,7 @@
 //! Campaigns, audiences and schedules on a real Postgres: the small world that their stories share.
 
 mod audiences;
+mod conversing;
 mod life;
 mod mailing;
 mod planning;
@@ -129,6 +130,7 @@ pub fn spec(audience: &str) -> Spec {
         weight: 10,
         window: None,
         valid_for_ms: None,
+        at_send: false,
     }
 }
 

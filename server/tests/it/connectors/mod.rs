@@ -3,6 +3,7 @@
 
 mod attached;
 mod lost;
+mod presence;
 mod sharing;
 mod signed;
 mod visitors;

@@ -207,9 +207,9 @@ async fn a_visitor_who_signs_in_is_the_contact_that_is_named_and_nobody_elses() 
     known.contact = format!("contacts/{person}");
     let session = stage.chats().start_session(known).await?.into_inner();
     assert_eq!(session.contact, format!("contacts/{person}"));
-    stage.chats().start_session(visit("stranger")).await?;
-    let mut stolen = visit("stranger");
-    stolen.contact = format!("contacts/{person}");
+    let other = stage.world.contact("+919812345679").await?;
+    let mut stolen = visit("user-42");
+    stolen.contact = format!("contacts/{other}");
     assert_eq!(reason(&stage.chats().start_session(stolen).await.unwrap_err()), "STATE_WRONG");
     let mut nobody = visit("new");
     nobody.contact = "contacts/external:none".into();

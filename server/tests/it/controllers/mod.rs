@@ -348,3 +348,56 @@ async fn several_processes_answer_each_intent_once_and_in_order() -> anyhow::Res
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn what_a_controller_does_is_told_as_its_own() -> anyhow::Result<()> {
+    let stage = Stage::new().await?;
+    let actions = vec![say("Hello"), Action::Hold(()), Action::EndSession(act::EndSession::default())];
+    stage.controller("desk", with(vec![rule("a", &[v1::Intent::FirstMessage], "", actions)])).await?;
+    stage.says(stage.sms, PHONE, "Good morning").await?;
+    stage.answered().await?;
+    let it = stage.newest(PHONE).await?;
+    let request = v1::ListActivitiesRequest { parent: it.name, page_size: 100, ..Default::default() };
+    let shown = stage.served.conversations().list_activities(request).await?.into_inner().activities;
+    let ended = shown.iter().find(|a| a.cause == "CONTROLLER_CLOSED").map(|a| a.actor.as_str());
+    assert_eq!(ended, Some("controllers/desk"));
+    let told = "select count(*) from event where data ->> 'actor' = 'controllers/desk'
+                   and (kind, type) in (('message', 'message_added'), ('conversation', 'held'), ('channel_session', 'ended'))";
+    assert_eq!(stage.count(told).await?, 3);
+    Ok(())
+}
+
+#[tokio::test]
+async fn of_several_controllers_the_lower_position_answers_first_and_the_next_sees_what_it_did() -> anyhow::Result<()> {
+    let stage = Stage::new().await?;
+    let on = [v1::Intent::FirstMessage];
+    let seen = |words: &str| say(&format!("{words} {{{{ conversation.labels | length }}}}"));
+    let controller = |position, actions| v1::Controller { position, ..with(vec![rule("a", &on, "", actions)]) };
+    stage.controller("last", controller(20, vec![seen("last sees")])).await?;
+    let second = stage.controller("second", controller(10, vec![Action::AddLabel("seen".into())])).await?;
+    stage.controller("first", controller(0, vec![seen("first sees")])).await?;
+    assert_eq!(second.position, 10);
+    stage.says(stage.sms, PHONE, "Good morning").await?;
+    stage.answered().await?;
+    let name = stage.newest(PHONE).await?.name;
+    assert_eq!(stage.words(&name).await?, ["Good morning", "first sees 0", "last sees 1"]);
+    // Of equal ones, the older.
+    let update = v1::UpdateControllerRequest {
+        controller: Some(v1::Controller { name: "controllers/last".into(), ..Default::default() }),
+        update_mask: Some(prost_types::FieldMask { paths: vec!["position".into()] }),
+        ..Default::default()
+    };
+    assert_eq!(stage.controllers().update_controller(update).await?.into_inner().position, 0);
+    stage.says(stage.sms, "+919800000001", "Good morning").await?;
+    stage.answered().await?;
+    let name = stage.newest("+919800000001").await?.name;
+    assert_eq!(stage.words(&name).await?, ["Good morning", "last sees 0", "first sees 0"]);
+    let wrong = v1::CreateControllerRequest {
+        controller_id: "wrong".into(),
+        controller: Some(controller(1001, vec![Action::Hold(())])),
+        ..Default::default()
+    };
+    let wrong = stage.controllers().create_controller(wrong).await.expect_err("the position is too great");
+    assert_eq!(crate::api::fields(&wrong), ["controller.position"]);
+    Ok(())
+}

@@ -1,7 +1,9 @@
 //! Conversations from the first message to the last: on a real Postgres, in virtual time. The numbers of cases are those of the list of
 //! edge cases that the design of conversations keeps.
 
+mod acting;
 mod closing;
+mod costs;
 mod identity;
 mod inactivity;
 mod processes;

@@ -7,7 +7,7 @@ use tokio::time::timeout;
 use tonic::{Code, Streaming};
 
 use super::{PHONE, Stage};
-use crate::reading::reason;
+use crate::{reading::reason, support::statements::Statements};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -118,5 +118,45 @@ async fn a_cursor_that_is_gone_or_foreign_is_an_error() -> anyhow::Result<()> {
     let nobody =
         v1::WatchConversationRequest { name: format!("conversations/{}", uuid::Uuid::nil()), ..Default::default() };
     assert_eq!(stage.served.conversations().watch_conversation(nobody).await.unwrap_err().code(), Code::NotFound);
+    Ok(())
+}
+
+#[tokio::test]
+async fn of_a_conversation_that_is_not_meant_nothing_is_loaded() -> anyhow::Result<()> {
+    let stage = Stage::new().await?;
+    stage.says(stage.whatsapp, PHONE, "Hello").await?;
+    stage.says(stage.whatsapp, "+919800000001", "Without a label").await?;
+    stage
+        .set("update conversation set labels = array['dam'] where id = (select min(id::text)::uuid from conversation)")
+        .await?;
+    stage.served.number().await?;
+    let request = v1::WatchConversationsRequest { labels: vec!["dam".into()], ..Default::default() };
+    let mut stream = stage.served.conversations().watch_conversations(request).await?.into_inner();
+    loop {
+        let update = timeout(SOON, stream.message()).await??.and_then(|u| u.update);
+        if matches!(update, Some(Many::SnapshotComplete(_))) {
+            break;
+        }
+    }
+    let statements = Statements::listen();
+    for n in 0..5 {
+        stage.says(stage.whatsapp, "+919800000001", &format!("Not for us {n}")).await?;
+    }
+    stage.says(stage.whatsapp, PHONE, "For us").await?;
+    stage.served.number().await?;
+    let found = loop {
+        if let Some(Many::Event(it)) = timeout(SOON, stream.message()).await??.and_then(|u| u.update) {
+            break it;
+        }
+    };
+    assert_eq!(found.message.map(|m| m.plain_text).as_deref(), Some("For us"));
+    let seen = statements.taken();
+    let of = |words: &str| seen.iter().filter(|sql| sql.contains(words)).count();
+    assert_eq!(
+        of("conversation_activity"),
+        1,
+        "what is shown of a conversation is read for the one that is meant: {seen:#?}"
+    );
+    assert!(of("select 1 from conversation v where v.id") >= 6, "each was asked about: {seen:#?}");
     Ok(())
 }

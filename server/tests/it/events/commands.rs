@@ -160,3 +160,90 @@ async fn a_receipt_from_outside_is_merged_as_a_providers() -> anyhow::Result<()>
     assert_eq!(world.stands(begun.notification).await?, "waiting 0");
     Ok(())
 }
+
+/// A conversation that a message began, by its key, and a command about it.
+async fn conversation(world: &World) -> anyhow::Result<uuid::Uuid> {
+    let message = json!({"channel": "channels/sms-a", "provider_message_id": uuid::Uuid::now_v7(), "text": "Is the dam open?",
+        "from": {"kind": "phone", "value": "+919812345678"}});
+    obey(world, "message-received", message).await?;
+    while server::services::inbound::take_up(&world.context).await? {}
+    let id = sqlx::query_scalar("select id from conversation where phase = 'open'").fetch_one(&world.db.pool).await?;
+    Ok(id)
+}
+
+/// A new command is obeyed, or refused with the words.
+async fn obey(world: &World, r#type: &str, data: Value) -> anyhow::Result<()> {
+    let body = command(&uuid::Uuid::now_v7().to_string(), r#type, data);
+    anyhow::ensure!(server::services::events::commands::obey(&world.context, body.as_bytes()).await?, "it is new");
+    Ok(())
+}
+
+async fn open_and_owed(world: &World) -> anyhow::Result<(i64, i64)> {
+    let open = world.count("select count(*) from conversation where phase = 'open'").await?;
+    Ok((open, world.count("select count(*) from obligation where kind = 'ticket'").await?))
+}
+
+/// Case 11 of the list of edge cases.
+#[tokio::test]
+async fn a_ticket_that_is_closed_before_it_is_ordered_is_over_when_the_order_comes() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    world.sms_channel("sms-a", "http://127.0.0.1:9").await?;
+    let (named, other) = (uuid::Uuid::now_v7(), uuid::Uuid::now_v7());
+    let id = conversation(&world).await?;
+    let closed = json!({"conversation": id, "ticket": format!("tickets/{named}"), "outcome": "solved"});
+    obey(&world, "ticket-closed", closed.clone()).await?;
+    obey(&world, "ticket-closed", closed.clone()).await?;
+    assert_eq!(open_and_owed(&world).await?, (1, 0), "it waits");
+    // Another ticket's order does not take it.
+    let order = |ticket: uuid::Uuid| json!({"conversation": id, "text": "A colleague will call.", "open_ticket": {"ticket": ticket}});
+    obey(&world, "agent-answer-generated", order(other)).await?;
+    assert_eq!(open_and_owed(&world).await?, (1, 1));
+    // While one is open, no other is ordered: what is parked stays.
+    obey(&world, "agent-answer-generated", order(named)).await?;
+    assert_eq!(world.count("select count(*) from parked_ticket").await?, 1);
+    obey(&world, "ticket-closed", json!({"conversation": id, "ticket": other})).await?;
+    assert_eq!(open_and_owed(&world).await?, (0, 0), "closed by its own end");
+
+    let id = conversation(&world).await?;
+    obey(&world, "ticket-closed", json!({"conversation": id, "ticket": named, "outcome": "solved"})).await?;
+    let order = json!({"conversation": id, "text": "A colleague will call.", "open_ticket": {"ticket": named}});
+    obey(&world, "agent-answer-generated", order.clone()).await?;
+    assert_eq!(open_and_owed(&world).await?, (0, 0), "the order came, and the end took effect");
+    let orders = "select count(*) from outside_order where kind = 'ticket' and outcome = 'solved'";
+    assert_eq!(world.count(orders).await?, 1);
+    let told = "select count(*) from event_out where kind = 'ticket' and type in ('ordered', 'closed')";
+    assert_eq!(world.count(told).await?, 4, "both tickets, ordered and closed");
+    // Closed again, it is over once; in a conversation that is over, nothing is parked.
+    obey(&world, "ticket-closed", json!({"conversation": id, "ticket": named})).await?;
+    let unknown = json!({"conversation": id, "ticket": uuid::Uuid::now_v7()});
+    let refused = obey(&world, "ticket-closed", unknown).await.unwrap_err().to_string();
+    assert!(refused.contains("no ticket of this conversation"), "{refused}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_end_that_names_no_ticket_is_that_of_the_first_one_and_said_again_does_nothing() -> anyhow::Result<()> {
+    let world = World::new().await?;
+    world.sms_channel("sms-a", "http://127.0.0.1:9").await?;
+    let id = conversation(&world).await?;
+    obey(&world, "ticket-closed", json!({"conversation": id})).await?;
+    assert_eq!(open_and_owed(&world).await?, (1, 0));
+    // An agent keeps the conversation open, so that what comes later is seen.
+    sqlx::query("update conversation set agents = 1, ever_agent = true, state = 'ACTIVE' where id = $1")
+        .bind(id)
+        .execute(&world.db.pool)
+        .await?;
+    let order = json!({"conversation": id, "text": "Noted.", "open_ticket": {"queue": "water"}});
+    obey(&world, "agent-answer-generated", order.clone()).await?;
+    assert_eq!(open_and_owed(&world).await?, (1, 0), "over at once; the agent holds the conversation");
+    assert_eq!(world.count("select count(*) from parked_ticket").await?, 0);
+    obey(&world, "ticket-closed", json!({"conversation": id})).await?;
+    assert_eq!(world.count("select count(*) from parked_ticket").await?, 0, "a repetition is not the next one's end");
+    obey(&world, "agent-answer-generated", order).await?;
+    assert_eq!(open_and_owed(&world).await?, (1, 1), "the next ticket is open");
+    // What can be parked is refused where it is malformed.
+    let wrong = json!({"conversation": id, "text": "x", "open_ticket": {"ticket": "7"}});
+    let refused = obey(&world, "agent-answer-generated", wrong).await.unwrap_err().to_string();
+    assert!(refused.contains("data.open_ticket.ticket"), "{refused}");
+    Ok(())
+}

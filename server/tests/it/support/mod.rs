@@ -2,6 +2,7 @@
 
 pub mod pipeline;
 pub mod source;
+pub mod statements;
 
 use std::{sync::Arc, time::Duration};
 

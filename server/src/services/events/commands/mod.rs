@@ -12,23 +12,29 @@ use uuid::Uuid;
 
 pub use parse::{Command, Order, Said, parse};
 
-use super::orders;
+use super::orders::{self, TicketEnd};
 use crate::{
     channels::InboundFact,
     services::{
         Context, Error,
-        conversations::{held::Held, saying},
+        conversations::{
+            held::{self, Held},
+            saying,
+        },
         directory::{Channel, Snapshot},
         work::Work,
     },
     storage::{
-        self,
+        self, conversation_state,
         inbound::{self, NewInbound},
         outside,
         receipts::{self, NewReceipt},
     },
     wake::Topic,
 };
+
+/// Who acts by a command, as events and timelines tell it: nothing says which of the systems outside it was.
+const OUTSIDE: &str = "outside";
 
 /// Why a command was not obeyed.
 #[derive(Debug, thiserror::Error)]
@@ -70,7 +76,7 @@ impl From<Error> for Refusal {
 pub async fn obey(context: &Context, body: &[u8]) -> Result<bool, Refusal> {
     let order = parse(body, context.settings.default_country.as_deref())?;
     let snapshot = context.directory.snapshot(&context.side).await?;
-    let mut work = Work::begin(context).await?;
+    let mut work = Work::begin(context).await?.acted_by(OUTSIDE);
     if !outside::note(work.conn(), &order.source, &order.id).await? {
         return Ok(false);
     }
@@ -95,9 +101,9 @@ impl Acting<'_> {
             Command::Delivered { channel, receipt } => self.deliver(work, &channel, receipt).await,
             Command::Said(said) => self.say(work, said).await,
             Command::FlowEnded { conversation, execution, outcome, ticket } => {
-                self.open(work, conversation).await?;
+                let conversation = self.open(work, conversation).await?;
                 if let Some(ticket) = ticket {
-                    orders::open_ticket(work, conversation, ticket).await?;
+                    orders::open_ticket(self.context, work, conversation, ticket).await?;
                 }
                 match orders::flow_ended(self.context, work, conversation, execution, &outcome).await? {
                     true => Ok(()),
@@ -105,10 +111,12 @@ impl Acting<'_> {
                 }
             }
             Command::TicketClosed { conversation, ticket, outcome } => {
-                self.open(work, conversation).await?;
+                let conversation = self.survivor(work, conversation).await?;
                 match orders::ticket_closed(self.context, work, conversation, ticket, &outcome).await? {
-                    true => Ok(()),
-                    false => Err(Refusal::Never("data.ticket is no open ticket of this conversation".into())),
+                    TicketEnd::Ended | TicketEnd::Repeated | TicketEnd::Parked => Ok(()),
+                    TicketEnd::Unknown => Err(Refusal::Never(
+                        "data.ticket is no ticket of this conversation, in which none can be ordered any more".into(),
+                    )),
                 }
             }
         }
@@ -144,22 +152,30 @@ impl Acting<'_> {
 
     /// An answer of a flow or an agent: said where the contact is, or on the channel that it names.
     async fn say(&self, work: &mut Work, said: Said) -> Result<(), Refusal> {
+        let conversation = self.survivor(work, said.conversation).await?;
         if let Some(slug) = &said.channel {
             self.channel(slug)?;
         }
-        let to = saying::To::Conversation(said.conversation);
+        let to = saying::To::Conversation(conversation);
         let draft = saying::Draft { to, channel: said.channel, content: said.content, in_reply_to: None };
         saying::send(self.context, work, draft).await?;
         if let Some(ticket) = said.ticket {
-            orders::open_ticket(work, said.conversation, ticket).await?;
+            orders::open_ticket(self.context, work, conversation, ticket).await?;
         }
         Ok(())
     }
 
-    /// An open conversation, locked.
-    async fn open(&self, work: &mut Work, id: Uuid) -> Result<(), Refusal> {
+    /// The conversation that is meant: the outside knows only the one that was merged into it.
+    async fn survivor(&self, work: &mut Work, id: Uuid) -> Result<Uuid, Refusal> {
+        let found = conversation_state::survivor(work.conn(), id).await?;
+        found.ok_or_else(|| Error::NotFound(held::name_of(id)).into())
+    }
+
+    /// The same, open and locked.
+    async fn open(&self, work: &mut Work, id: Uuid) -> Result<Uuid, Refusal> {
+        let id = self.survivor(work, id).await?;
         Held::open(work.conn(), id).await?;
-        Ok(())
+        Ok(id)
     }
 
     fn channel(&self, slug: &str) -> Result<&Channel, Refusal> {

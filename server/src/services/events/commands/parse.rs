@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::{FAILED, may_be_said};
 use crate::{
     channels::InboundFact,
-    services::{Error, Result, Violation, error::all_right},
+    services::{Error, Result, Violation, error::all_right, events::orders::Ticket},
     storage::receipts::NewReceipt,
 };
 
@@ -70,7 +70,7 @@ pub enum Command {
         /// How, in a word.
         outcome: String,
         /// A ticket that it orders.
-        ticket: Option<Map<String, Value>>,
+        ticket: Option<Ticket>,
     },
     /// `ticket-closed`.
     TicketClosed {
@@ -93,7 +93,7 @@ pub struct Said {
     /// What.
     pub content: Content,
     /// A ticket that is ordered with it.
-    pub ticket: Option<Map<String, Value>>,
+    pub ticket: Option<Ticket>,
 }
 
 /// Reads a command. Phone numbers without a country belong to `country`.
@@ -324,12 +324,17 @@ impl<'a> Reader<'a> {
         outcome.to_owned()
     }
 
-    /// `open_ticket`: an object orders one, with whatever the ticket system is to know.
-    fn ticket(&mut self) -> Option<Map<String, Value>> {
+    /// `open_ticket`: an object orders one, with whatever the ticket system is to know. Its `ticket` is the id that it has there.
+    fn ticket(&mut self) -> Option<Ticket> {
         match self.of.get("open_ticket") {
             None | Some(Value::Null | Value::Bool(false)) => None,
-            Some(Value::Bool(true)) => Some(Map::new()),
-            Some(Value::Object(order)) => Some(order.clone()),
+            Some(Value::Bool(true)) => Some(Ticket::default()),
+            Some(Value::Object(order)) => {
+                let mut inner = Reader { of: order, path: "data.open_ticket.", found: Vec::new() };
+                let id = inner.uuid_name("ticket", "tickets", false);
+                self.found.append(&mut inner.found);
+                Some(Ticket { id, of: order.clone() })
+            }
             Some(_) => {
                 self.wrong("open_ticket", "must be true, or an object that the ticket system is to be given");
                 None
