@@ -7,6 +7,7 @@
 pub mod activities;
 pub mod asking;
 pub mod audiences;
+pub mod beginning;
 pub mod breakers;
 pub mod call_lists;
 pub mod calls;
@@ -59,6 +60,7 @@ pub mod sending;
 pub mod sessions;
 pub mod sources;
 pub mod suppressions;
+pub mod taking;
 pub mod templates;
 pub mod triggers;
 pub mod wake;
