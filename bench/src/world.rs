@@ -144,15 +144,15 @@ impl World {
     /// # Errors
     /// What storage says.
     pub async fn begin(&self, plan: &Arc<PinnedPlan>, contacts: &[i64], lane: Lane) -> anyhow::Result<Vec<Uuid>> {
-        let mut ids = Vec::with_capacity(contacts.len());
+        let (mut ids, mut all) = (Vec::with_capacity(contacts.len()), Vec::with_capacity(contacts.len()));
         for page in contacts.chunks(1000) {
             let items: Vec<NewNotification> = page.iter().map(|contact| item(plan, *contact, lane)).collect();
             let mut tx = self.context.db.begin().await?;
-            notifications::begin(&self.context, &mut tx, &items).await?;
+            all.extend(notifications::begin(&self.context, &mut tx, &items).await?);
             tx.commit().await?;
             ids.extend(items.into_iter().map(|item| item.id));
         }
-        notifications::wake(&self.context);
+        notifications::wake_begun(&self.context, &all);
         Ok(ids)
     }
 }

@@ -327,8 +327,9 @@ impl Process<'_> {
         self.spawn("writer", &self.stages.flush, |_| writer::run(context.clone(), inbox));
         self.spawn("relay", stage, |stop| Relay::new(context.clone(), Arc::clone(&self.bus)).run(stop));
         self.spawn("receipts", stage, |stop| merging::receipts(context.clone(), stop));
-        for _ in 0..INBOUND {
-            self.spawn("inbound", stage, |stop| merging::inbound(context.clone(), stop));
+        self.spawn("inbound", stage, |stop| merging::inbound(context.clone(), stop));
+        for _ in 1..INBOUND {
+            self.spawn("inbound", stage, |stop| merging::inbound_beside(context.clone(), stop));
         }
         self.spawn("conversations", stage, |stop| conversations::run(context.clone(), stop));
         self.spawn("fallback", stage, |stop| fallback::run(context.clone(), stop));

@@ -57,6 +57,12 @@ impl Clock {
         self.inner.moved.send_modify(|n| *n += 1);
     }
 
+    /// Waits until business time is moved by hand.
+    pub async fn moved(&self) {
+        // The sender lives in this clock: it cannot be gone.
+        let _ = self.inner.moved.subscribe().changed().await;
+    }
+
     /// Tells the clock what Postgres's says now, so that all processes agree. The answer may be wrong by `doubt` either way: a
     /// clock that is right within it is left alone, so that business time does not jump about with each measurement.
     pub fn correct(&self, database_now: DateTime<Utc>, doubt: Duration) {

@@ -6,12 +6,15 @@
 
 use std::{sync::Arc, time::Duration};
 
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::Notify;
 
 use crate::storage::{self, Db};
 
 /// The channel on which processes wake each other.
 pub const NOTIFY_CHANNEL: &str = "switchboard_wake";
+/// The longest sleep of a worker that waits for what is due: what is due later needs no signal, since it looks again before.
+pub const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 /// Signals to other processes are at least this far apart for each topic.
 const DEBOUNCE: Duration = Duration::from_millis(20);
 
@@ -124,6 +127,15 @@ impl Wake {
         self.inner.elsewhere[topic as usize].notify_one();
     }
 
+    /// Signals after a commit that armed something for `due`, in business time; not where that is so far ahead that whoever waits
+    /// for it looks again before.
+    pub fn signal_for(&self, topic: Topic, due: Option<DateTime<Utc>>, now: DateTime<Utc>) {
+        let soon = TimeDelta::from_std(LONGEST_SLEEP * 2).unwrap_or(TimeDelta::MAX);
+        if due.is_some_and(|due| due - now <= soon) {
+            self.signal(topic);
+        }
+    }
+
     /// Signals the workers of this process only: another process has said so.
     pub fn signal_here(&self, topic: Topic) {
         self.inner.here[topic as usize].notify_one();
@@ -142,6 +154,22 @@ impl Wake {
                 tracing::debug!(topic = topic.name(), error = %error, "a wake-up was not carried");
             }
             tokio::time::sleep(DEBOUNCE).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn only_what_is_due_before_the_next_look_wakes_anybody() {
+        let (wake, now) = (Wake::default(), Utc::now());
+        for (due, woken) in [(None, false), (Some(3600), false), (Some(3), false), (Some(2), true), (Some(-9), true)] {
+            wake.signal_for(Topic::Fallback, due.map(|secs| now + TimeDelta::seconds(secs)), now);
+            let (began, long) = (tokio::time::Instant::now(), Duration::from_secs(60));
+            wake.wait(Topic::Fallback, long).await;
+            assert_eq!(began.elapsed() < long, woken, "due in {due:?} seconds");
         }
     }
 }

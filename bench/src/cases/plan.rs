@@ -6,8 +6,9 @@ use domain::{channel::Lane, notification::State};
 use futures::FutureExt;
 use server::{
     storage::{
-        planning::{self, DeliveryRow, NotificationRow},
-        queue::{self, NewChunk},
+        beginning,
+        planning::{DeliveryRow, NotificationRow},
+        queue::NewChunk,
     },
     workers::planner::Planner,
 };
@@ -126,10 +127,9 @@ async fn our_pages(ground: &Ground) -> anyhow::Result<Spent> {
         let deliveries: Vec<DeliveryRow> =
             notifications.iter().zip(addresses).map(|(n, address)| delivery(ground, n, *address)).collect();
         let mut tx = db.begin().await?;
-        planning::insert_notifications(&mut tx, &notifications, now).await?;
-        let inserted = planning::insert_deliveries(&mut tx, &deliveries, now).await?;
-        let chunks: Vec<NewChunk> = inserted.chunks(CHUNK).map(|ids| chunk(ground, ids)).collect();
-        queue::enqueue(&mut tx, &chunks).await?;
+        let ids: Vec<Uuid> = deliveries.iter().map(|delivery| delivery.id).collect();
+        let chunks: Vec<NewChunk> = ids.chunks(CHUNK).map(|ids| chunk(ground, ids)).collect();
+        beginning::begin(&mut tx, &notifications, &deliveries, &chunks, now).await?;
         tx.commit().await?;
     }
     meter.stop().await

@@ -38,9 +38,16 @@ async fn measure(bench: &Bench) -> anyhow::Result<Vec<Entry>> {
     .execute(&world.pool)
     .await?;
     world
-        .sql("insert into delivery (id, notification_id, step, channel_id, work, evidence, failure_class, failure_code, attempts,
+        .sql(
+            "insert into send_group (campaign_id, channel_id, channel_type, lane)
+              select c.id, h.id, h.channel_type, 'bulk' from campaign c, channel h on conflict do nothing",
+        )
+        .await?;
+    world
+        .sql("insert into delivery (id, notification_id, step, send_group_id, channel_id, work, evidence, failure_class, failure_code, attempts,
                                     created_at)
-              select n.id, n.id, 0, (select min(id) from channel), 'done',
+              select n.id, n.id, 0, (select min(id) from send_group where campaign_id = n.campaign_id),
+                     (select min(id) from channel), 'done',
                      (case when n.state = 'exhausted' then 'failed' else 'sent' end)::delivery_evidence,
                      case when n.state = 'exhausted' then 'permanent' end, case when n.state = 'exhausted' then '21211' end, 1, now()
                 from notification n where n.state <> 'skipped'")

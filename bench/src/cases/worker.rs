@@ -11,7 +11,7 @@ use domain::{
 use futures::{FutureExt, StreamExt};
 use lapin::options::BasicAckOptions;
 use server::{
-    bus::{Queue, Ticket},
+    bus::{Hint, Queue, Ticket},
     services::Context,
     storage::{
         dispatch,
@@ -26,7 +26,7 @@ use crate::{
     cases::Case,
     cpu::{Meter, Spent},
     goal::Goal,
-    rabbit::{CountedBus, Raw, body},
+    rabbit::{CountedBus, Raw},
     report::{Entry, compared},
     statements::Count,
     stats::number,
@@ -44,23 +44,27 @@ pub const CASE: Case = Case {
 const TASKS: usize = 4;
 /// Messages that it may hold.
 const PREFETCH: u16 = 100;
+/// Deliveries in a chunk.
+const CHUNK: i32 = 50;
 
 struct Ground {
     world: World,
     raw: Raw,
     broker: String,
     bus: Arc<CountedBus>,
+    channel: i32,
     contacts: Vec<i64>,
     plan: Arc<server::services::plans::PinnedPlan>,
 }
 
 async fn measure(bench: &Bench) -> anyhow::Result<Vec<Entry>> {
     let (world, vhost) = (World::on(bench.database().await?).await?, bench.vhost().await?);
-    world.channel_at_once("sms").await?;
+    let channel = world.channel_at_once("sms").await?;
     let contacts = world.people(bench.scale.of(20_000, 4_000)).await?;
     let plan = world.plan(&["sms"], |_, _| {}).await?;
     let bus = CountedBus::start(&vhost.url).await?;
-    let ground = Ground { world, raw: Raw::connect(&vhost.url).await?, broker: vhost.url.clone(), bus, contacts, plan };
+    let ground =
+        Ground { world, raw: Raw::connect(&vhost.url).await?, broker: vhost.url.clone(), bus, channel, contacts, plan };
     let count = ground.contacts.len();
     let (mut plain, mut ours, mut postgres, mut all) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for round in 0..bench.rounds() {
@@ -71,9 +75,7 @@ async fn measure(bench: &Bench) -> anyhow::Result<Vec<Entry>> {
         all.push(spent.all_us(count));
         bench.say(&format!("worker: round {} of {}", round + 1, bench.rounds()));
     }
-    let counting = Count::start();
-    by_workers(&ground).await?;
-    let statements = number(usize::try_from(counting.stop())?) / number(count);
+    let statements = number(usize::try_from(counted_by_workers(&ground).await?)?) / number(count);
     let Ground { raw, bus, .. } = ground;
     raw.close().await;
     bus.stop().await;
@@ -106,12 +108,29 @@ async fn publish(ground: &Ground) -> anyhow::Result<Vec<i64>> {
     .fetch_all(&world.pool)
     .await?;
     world.sql("analyze delivery; analyze notification; analyze dispatch").await?;
-    ground.raw.publish(&queue().name(), chunks.iter().map(|chunk| body(*chunk))).await?;
+    let hint = Hint { channel: ground.channel, size: CHUNK };
+    let ticket = |chunk: &i64| Ticket { chunk: *chunk, hint: Some(hint) }.body();
+    ground.raw.publish(&queue().name(), chunks.iter().map(ticket)).await?;
     Ok(chunks)
 }
 
 fn queue() -> Queue {
     Queue { channel_type: ChannelType::Sms, lane: Lane::Bulk }
+}
+
+/// The statements of the workers from the first claim to the last call that was stored. Whether all is done is asked when the count
+/// has ended: what asks would be counted too.
+async fn counted_by_workers(ground: &Ground) -> anyhow::Result<u64> {
+    publish(ground).await?;
+    let (world, calls, bus) = (&ground.world, taken(false), ground.bus.shared());
+    let counting = Count::start();
+    let workers = Workers::none().relay(&world.context, &bus).dispatch(&world.context, &bus);
+    calls.reach(ground.contacts.len()).await?;
+    workers.stop().await;
+    let counted = counting.stop();
+    let sent = world.count("select count(*) from delivery where evidence = 'sent'").await?;
+    anyhow::ensure!(usize::try_from(sent)? == ground.contacts.len(), "{sent} of {} were sent", ground.contacts.len());
+    Ok(counted)
 }
 
 async fn by_workers(ground: &Ground) -> anyhow::Result<Spent> {
@@ -199,6 +218,9 @@ async fn statements(context: &Context, chunk: i64, provider: i32) -> anyhow::Res
         due_now: false,
         generation: 0,
         ask_at: None,
+        seen: None,
+        chunk: None,
+        record: false,
     };
     let rows: Vec<OutcomeRow> = marked.iter().map(row).collect();
     let mut tx = context.db.begin().await?;

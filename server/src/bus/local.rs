@@ -83,7 +83,7 @@ mod tests {
     #[tokio::test]
     async fn a_full_queue_refuses_what_it_cannot_hold() {
         let bus = LocalBus::default();
-        let tickets: Vec<Ticket> = (0..CAPACITY as i64 + 5).map(|chunk| Ticket { chunk }).collect();
+        let tickets: Vec<Ticket> = (0..CAPACITY as i64 + 5).map(|chunk| Ticket::of(chunk)).collect();
         let taken = bus.publish(QUEUE, &tickets).await;
         assert_eq!(taken.iter().filter(|t| **t).count(), CAPACITY);
         assert!(!taken[CAPACITY]);
@@ -93,10 +93,10 @@ mod tests {
     async fn tickets_arrive_in_order() {
         let bus = LocalBus::default();
         let mut tickets = bus.consume(QUEUE, 10).await;
-        bus.publish(QUEUE, &[Ticket { chunk: 1 }, Ticket { chunk: 2 }]).await;
+        bus.publish(QUEUE, &[Ticket::of(1), Ticket::of(2)]).await;
         for expected in 1..=2 {
             let delivered = tickets.recv().await.expect("a ticket");
-            assert_eq!(delivered.ticket, Ok(Ticket { chunk: expected }));
+            assert_eq!(delivered.ticket, Ok(Ticket::of(expected)));
             delivered.ack().await;
         }
     }

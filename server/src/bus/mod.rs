@@ -51,6 +51,38 @@ impl Queue {
 pub struct Ticket {
     /// The chunk's row in `dispatch`.
     pub chunk: i64,
+    /// What was known of it when it was published; a worker that has no use for it leaves it alone.
+    #[serde(flatten)]
+    pub hint: Option<Hint>,
+}
+
+/// What lets a worker take free calls before it claims, so that claim and mark are one statement. Only a hint: the claim says
+/// what is true.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hint {
+    /// The key of the chunk's channel.
+    pub channel: i32,
+    /// Deliveries in it.
+    pub size: i32,
+}
+
+impl Ticket {
+    /// A ticket that says nothing but its chunk.
+    #[must_use]
+    pub const fn of(chunk: i64) -> Self {
+        Self { chunk, hint: None }
+    }
+
+    /// The body of its message.
+    #[must_use]
+    pub fn body(self) -> String {
+        match self.hint {
+            Some(Hint { channel, size }) => {
+                format!("{{\"chunk\":{},\"channel\":{channel},\"size\":{size}}}", self.chunk)
+            }
+            None => format!("{{\"chunk\":{}}}", self.chunk),
+        }
+    }
 }
 
 /// A ticket that was delivered, and the duty to say when it is finished.
@@ -105,3 +137,18 @@ pub trait Bus: Send + Sync + std::fmt::Debug {
 
 /// A bus that is shared.
 pub type SharedBus = Arc<dyn Bus>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ticket_is_read_with_and_without_its_hint_and_beside_what_a_later_release_adds() {
+        let full = Ticket { chunk: 4711, hint: Some(Hint { channel: 3, size: 50 }) };
+        for ticket in [full, Ticket::of(4711)] {
+            assert_eq!(serde_json::from_str::<Ticket>(&ticket.body()).unwrap(), ticket, "{}", ticket.body());
+        }
+        assert_eq!(serde_json::from_str::<Ticket>(r#"{"chunk":1,"channel":2,"other":[]}"#).unwrap(), Ticket::of(1));
+        assert!(serde_json::from_str::<Ticket>(r#"{"channel":2,"size":1}"#).is_err(), "no chunk, no ticket");
+    }
+}

@@ -268,7 +268,7 @@ impl Bus for RabbitBus {
 }
 
 async fn publish_one(channel: &Channel, name: &str, ticket: Ticket) -> lapin::Result<lapin::PublisherConfirm> {
-    let body = format!("{{\"chunk\":{}}}", ticket.chunk);
+    let body = ticket.body();
     let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
     let properties = BasicProperties::default().with_delivery_mode(2).with_content_type("application/json".into());
     channel.basic_publish(EXCHANGE.into(), name.into(), options, body.as_bytes(), properties).await

@@ -13,9 +13,6 @@ use super::{Context, Error, Result, etag, work::Work};
 pub use crate::storage::caps::CapRow;
 use crate::storage::{Conn, caps as stored};
 
-/// The most caps that are looked at: a deployment has a few.
-const MOST: i64 = 100;
-
 /// The caps, and what the addresses of a page have had of them. Loaded with the page, and counted on as it is planned.
 #[derive(Debug, Clone, Default)]
 pub struct Caps {
@@ -24,13 +21,12 @@ pub struct Caps {
 }
 
 impl Caps {
-    /// Loads the caps, and where there are any what these addresses have had. Their rows are locked then: two who plan at once
+    /// Loads what these addresses have had of the caps, where there are any. Their rows are locked then: two who plan at once
     /// do not both find room for the last message.
     ///
     /// # Errors
     /// What storage says.
-    pub async fn load(conn: &mut Conn, mut addresses: Vec<i64>, now: DateTime<Utc>) -> Result<Self> {
-        let caps: Vec<Cap> = stored::list(conn, 0, MOST).await?.into_iter().map(|row| row.cap).collect();
+    pub async fn load(conn: &mut Conn, caps: Vec<Cap>, mut addresses: Vec<i64>, now: DateTime<Utc>) -> Result<Self> {
         if caps.is_empty() || addresses.is_empty() {
             return Ok(Self { caps, had: HashMap::new() });
         }

@@ -8,7 +8,7 @@ use std::{
     collections::HashMap,
     fmt,
     sync::{
-        Arc,
+        Arc, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -16,7 +16,7 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::{
-    channel::ChannelType,
+    channel::{ChannelType, Lane},
     fallback::{ChannelFact, ChannelFacts, QuietRule},
 };
 use tokio::sync::Mutex;
@@ -86,6 +86,8 @@ struct Inner {
     secrets: Arc<dyn SecretSource>,
     find: Find,
     kept: Mutex<Option<Kept>>,
+    /// The send groups of direct traffic that stand: a group keeps its key for ever.
+    groups: std::sync::Mutex<HashMap<(i32, Lane), i64>>,
     /// Counts calls of `invalidate`; a read that began before the last one is old at once.
     generation: AtomicU64,
 }
@@ -118,7 +120,15 @@ impl Directory {
     /// A directory whose kinds of connectors are found by `find`: how a provider that lives in the process is measured.
     #[must_use]
     pub fn finding(secrets: Arc<dyn SecretSource>, find: Find) -> Self {
-        Self { inner: Arc::new(Inner { secrets, find, kept: Mutex::new(None), generation: AtomicU64::new(0) }) }
+        Self {
+            inner: Arc::new(Inner {
+                secrets,
+                find,
+                kept: Mutex::new(None),
+                groups: std::sync::Mutex::default(),
+                generation: AtomicU64::new(0),
+            }),
+        }
     }
 
     /// The directory as it stands, at most a second old; while Postgres cannot be reached, as it last stood.
@@ -143,6 +153,23 @@ impl Directory {
         };
         *kept = Some(Kept { snapshot: Arc::clone(&snapshot), read, generation });
         Ok(snapshot)
+    }
+
+    /// The send group of direct traffic over a channel in a lane; none while it was not committed by anybody. Read on a connection of
+    /// its own, since what the caller's transaction has made may be rolled back.
+    ///
+    /// # Errors
+    /// What storage says.
+    pub async fn direct_group(&self, db: &Db, channel: i32, lane: Lane) -> Result<Option<i64>> {
+        let known = self.inner.groups.lock().unwrap_or_else(PoisonError::into_inner).get(&(channel, lane)).copied();
+        if known.is_some() {
+            return Ok(known);
+        }
+        let found = storage::planning::direct_group(&mut *db.conn().await?, channel, lane).await?;
+        if let Some(id) = found {
+            self.inner.groups.lock().unwrap_or_else(PoisonError::into_inner).insert((channel, lane), id);
+        }
+        Ok(found)
     }
 
     /// Makes the next use read again: called after a commit that changed a channel.

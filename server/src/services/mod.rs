@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::{blobs::Blobs, clock::Clock, storage::Db, wake::Wake};
 
+pub mod accepting;
 pub mod archive;
 pub mod asking;
 pub mod audiences;

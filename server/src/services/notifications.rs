@@ -12,10 +12,7 @@ use super::{
     plans::PinnedPlan,
 };
 use crate::{
-    storage::{
-        Conn,
-        planning::{self, NotificationRow},
-    },
+    storage::{Conn, planning::NotificationRow},
     wake::Topic,
 };
 
@@ -92,8 +89,7 @@ pub async fn begin(context: &Context, conn: &mut Conn, items: &[NewNotification]
         rows.push(row(item, purpose, &placed));
         begun.push(Begun { id: item.id, placed });
     }
-    planning::insert_notifications(conn, &rows, now).await?;
-    page.flush(conn).await?;
+    page.begin(conn, &rows).await?;
     Ok(begun)
 }
 
@@ -102,6 +98,17 @@ pub fn wake(context: &Context) {
     for topic in [Topic::Relay, Topic::Fallback, Topic::Events] {
         context.wake.signal(topic);
     }
+}
+
+/// Wakes who has work after these began. Fallback is woken only where one of them begins later: what is queued has no timer yet.
+pub fn wake_begun(context: &Context, begun: &[Begun]) {
+    topics_of(begun).for_each(|topic| context.wake.signal(topic));
+}
+
+/// Who has work after these began.
+pub fn topics_of(begun: &[Begun]) -> impl Iterator<Item = Topic> + use<> {
+    let is_later = begun.iter().any(|begun| begun.placed.state == State::Pending);
+    [Topic::Relay, Topic::Events].into_iter().chain(is_later.then_some(Topic::Fallback))
 }
 
 fn row(item: &NewNotification, purpose: &str, placed: &Placed) -> NotificationRow {

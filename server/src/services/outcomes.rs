@@ -12,11 +12,11 @@ use domain::{
 };
 use uuid::Uuid;
 
-use super::{Context, Result, consents, directory::Snapshot, suppressions};
+use super::{Context, Result, consents, directory::Snapshot, plans::PinnedPlan, suppressions};
 use crate::{
     channels::Sent,
     storage::{
-        Conn, conversation_timers,
+        Conn,
         outcomes::{self, OpenDelivery, OutcomeRow},
     },
     wake::Topic,
@@ -73,7 +73,7 @@ pub async fn store(context: &Context, ended: &[Ended]) -> Result<Vec<Stored>> {
     for end in ended {
         let delivery = open.get(&end.delivery_id).filter(|d| d.token == Some(end.token) && d.work == Work::Sending);
         let Some(delivery) = delivery else {
-            late.push(row(end, None, now, 0));
+            late.push(row(end, None, now));
             results.push(Stored::Late);
             continue;
         };
@@ -85,38 +85,30 @@ pub async fn store(context: &Context, ended: &[Ended]) -> Result<Vec<Stored>> {
             (Work::Queued, Some(after)) => Stored::Again(after),
             _ => Stored::Over,
         });
-        let generation = delivery.notification.as_ref().map_or(0, |n| n.generation);
-        rows.push(row(end, Some((&decision, &step)), now, generation));
+        rows.push(row(end, Some((&decision, &step, delivery)), now));
     }
     outcomes::store(&mut tx, &rows, now).await?;
     if !late.is_empty() {
         outcomes::keep_as_evidence(&mut tx, &late.iter().collect::<Vec<_>>()).await?;
         context.wake.signal(Topic::Receipts);
     }
-    let recorded = to_record(&rows, &open);
-    if !recorded.is_empty() {
-        conversation_timers::arm_records(&mut tx, &recorded, now).await?;
-    }
-    let due_now = rows.iter().any(|r| r.due_now);
     effects.apply(context, &mut tx, &beside, now).await?;
     tx.commit().await.map_err(crate::storage::Error::from)?;
-    if due_now || rows.iter().any(|r| r.wait_until.is_some() || r.ask_at.is_some()) {
-        context.wake.signal(Topic::Fallback);
-    }
-    if !recorded.is_empty() {
-        context.wake.signal(Topic::Conversations);
-    }
-    context.wake.signal(Topic::Events);
+    wake(context, &rows, now);
     effects.after_commit(context);
     effects.suppress(context, now).await;
     Ok(results)
 }
 
-/// What single notifications have put on the wire: their conversations are to hold it.
-fn to_record(rows: &[OutcomeRow], open: &HashMap<Uuid, OpenDelivery>) -> Vec<Uuid> {
-    let at_send = |id: &Uuid| open.get(id).and_then(|d| d.notification.as_ref()).is_some_and(|n| n.at_send);
-    let went = rows.iter().filter(|r| matches!(r.outcome, Outcome::Accepted | Outcome::Unknown));
-    went.map(|r| r.delivery_id).filter(at_send).collect()
+/// Wakes who has work after these outcomes were committed. A wait that is long enough needs nobody now.
+pub(super) fn wake(context: &Context, rows: &[OutcomeRow], now: DateTime<Utc>) {
+    let waits = rows.iter().flat_map(|r| [r.wait_until, r.ask_at]).flatten();
+    let earliest = waits.chain(rows.iter().filter(|r| r.due_now).map(|_| now)).min();
+    context.wake.signal_for(Topic::Fallback, earliest, now);
+    if rows.iter().any(|r| r.record) {
+        context.wake.signal(Topic::Conversations);
+    }
+    context.wake.signal(Topic::Events);
 }
 
 /// The step that a delivery carries out, and whether its policy repeats calls whose end is not known; a conversation's message has
@@ -125,16 +117,29 @@ fn to_record(rows: &[OutcomeRow], open: &HashMap<Uuid, OpenDelivery>) -> Vec<Uui
 /// # Errors
 /// What storage says.
 pub async fn step_of(context: &Context, conn: &mut Conn, delivery: &OpenDelivery) -> Result<(Step, bool)> {
-    if let Some(n) = &delivery.notification {
-        let plan = context.plans.load(conn, n.plan_id).await?;
-        if let Some(step) = plan.policy.steps.get(usize::try_from(delivery.step).unwrap_or_default()) {
-            return Ok((step.clone(), plan.policy.at_least_once));
-        }
-    }
-    Ok((Step::to(Target::ChannelType(domain::channel::ChannelType::Sms)), false))
+    let plan = match &delivery.notification {
+        Some(n) => Some(context.plans.load(conn, n.plan_id).await?),
+        None => None,
+    };
+    Ok(step_in(plan.as_deref(), delivery))
 }
 
-fn decide(
+/// The same without asking the database; none where the plan was not loaded yet.
+pub(super) fn known_step(context: &Context, delivery: &OpenDelivery) -> Option<(Step, bool)> {
+    let plan = match &delivery.notification {
+        Some(n) => Some(context.plans.known(n.plan_id)?),
+        None => None,
+    };
+    Some(step_in(plan.as_deref(), delivery))
+}
+
+fn step_in(plan: Option<&PinnedPlan>, delivery: &OpenDelivery) -> (Step, bool) {
+    let index = usize::try_from(delivery.step).unwrap_or_default();
+    let found = plan.and_then(|plan| Some((plan.policy.steps.get(index)?.clone(), plan.policy.at_least_once)));
+    found.unwrap_or_else(|| (Step::to(Target::ChannelType(domain::channel::ChannelType::Sms)), false))
+}
+
+pub(super) fn decide(
     step: &Step,
     at_least_once: bool,
     delivery: &OpenDelivery,
@@ -190,15 +195,19 @@ fn read(sent: &Sent) -> (Outcome, Option<FailureClass>, Option<TimeDelta>) {
     }
 }
 
+/// What an outcome was decided to mean, by which step, and for what delivery.
+type Decided<'a> = (&'a OutcomeDecision, &'a Step, &'a OpenDelivery);
+
 /// The row of an outcome. Without a decision it is late: kept as evidence only.
-fn row(end: &Ended, decided: Option<(&OutcomeDecision, &Step)>, now: DateTime<Utc>, generation: i32) -> OutcomeRow {
+pub(super) fn row(end: &Ended, decided: Option<Decided<'_>>, now: DateTime<Utc>) -> OutcomeRow {
     let (outcome, class, _) = read(&end.sent);
     let (provider_message_id, code, detail) = match &end.sent {
         Sent::Accepted { provider_message_id } => (Some(provider_message_id.clone()), None, None),
         Sent::Refused(refusal) => (None, Some(refusal.code.clone()), Some(refusal.detail.clone())),
         Sent::NotSent { detail } | Sent::Unknown { detail } => (None, None, Some(detail.clone())),
     };
-    let decision = decided.map(|(decision, _)| decision);
+    let decision = decided.map(|(decision, ..)| decision);
+    let notification = decided.and_then(|(.., delivery)| delivery.notification.as_ref());
     OutcomeRow {
         delivery_id: end.delivery_id,
         attempt: end.attempt,
@@ -213,10 +222,14 @@ fn row(end: &Ended, decided: Option<(&OutcomeDecision, &Step)>, now: DateTime<Ut
         evidence: decision.map_or(Evidence::None, |d| d.evidence),
         counts_failure: decision.is_some_and(|d| d.counts),
         counts_throttle: class == Some(FailureClass::Throttled),
-        wait_until: decided.filter(|(d, _)| d.arm_wait).map(|(_, step)| now + step.wait),
+        wait_until: decided.filter(|(d, ..)| d.arm_wait).map(|(_, step, _)| now + step.wait),
         due_now: decision.is_some_and(|d| d.step_due_now),
-        generation,
+        generation: notification.map_or(0, |n| n.generation),
         ask_at: decision.filter(|d| d.ask).map(|_| now + SETTLING),
+        seen: None,
+        chunk: None,
+        // What single notifications have put on the wire, their conversations are to hold.
+        record: matches!(outcome, Outcome::Accepted | Outcome::Unknown) && notification.is_some_and(|n| n.at_send),
     }
 }
 

@@ -3,7 +3,7 @@
 //! whatever its size.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -26,9 +26,9 @@ use uuid::Uuid;
 
 use super::{Context, Result, caps::Caps, directory::Snapshot, plans::PinnedPlan};
 use crate::storage::{
-    Conn,
+    Conn, beginning,
     campaigns::groups,
-    planning::{self, CallListEntryRow, DeliveryRow, TimerRow},
+    planning::{self, CallListEntryRow, DeliveryRow, NotificationRow, TimerRow},
     queue::{self, NewChunk},
     recipients::{self, RecipientRow},
 };
@@ -85,8 +85,8 @@ pub struct Placed {
 pub struct Page {
     now: DateTime<Utc>,
     zone: Tz,
+    context: Context,
     snapshot: Arc<Snapshot>,
-    quiet_hours: Vec<QuietRule>,
     recipients: HashMap<i64, RecipientRow>,
     facts: HashMap<i64, ChannelFacts>,
     groups: HashMap<(Option<i64>, i32, Lane), i64>,
@@ -115,15 +115,15 @@ impl Page {
     /// # Errors
     /// What storage says.
     pub async fn load(context: &Context, snapshot: Arc<Snapshot>, conn: &mut Conn, contacts: &[i64]) -> Result<Self> {
-        let recipients = recipients::load(conn, contacts).await?;
+        let (recipients, caps) = recipients::load_with_caps(conn, contacts).await?;
         let now = context.clock.now();
-        let caps =
-            Caps::load(conn, recipients.values().flat_map(|r| &r.addresses).map(|a| a.id).collect(), now).await?;
+        let addresses = recipients.values().flat_map(|r| &r.addresses).map(|a| a.id).collect();
+        let caps = Caps::load(conn, caps, addresses, now).await?;
         Ok(Self {
             now,
             zone: context.settings.time_zone,
+            context: context.clone(),
             snapshot,
-            quiet_hours: context.settings.quiet_hours.clone(),
             recipients,
             facts: HashMap::new(),
             groups: HashMap::new(),
@@ -195,19 +195,39 @@ impl Page {
         Ok(Placed { state: State::Pending, step: subject.from_step, reason: None })
     }
 
-    /// Writes what was noted: deliveries, chunks, timers, call lists. Says whether something waits for the relay.
+    /// Writes notifications that begin with what was noted for them: deliveries, chunks, timers, call lists.
+    ///
+    /// # Errors
+    /// What storage says.
+    pub async fn begin(self, conn: &mut Conn, notifications: &[NotificationRow]) -> Result<()> {
+        let chunks = self.chunks(|_| true);
+        beginning::begin(conn, notifications, &self.deliveries, &chunks, self.now).await?;
+        self.write_rest(conn).await
+    }
+
+    /// Writes what was noted for notifications that stand: deliveries, chunks, timers, call lists. Says whether something waits
+    /// for the relay.
     ///
     /// # Errors
     /// What storage says.
     pub async fn flush(self, conn: &mut Conn) -> Result<bool> {
-        let inserted: std::collections::HashSet<Uuid> = if self.deliveries.is_empty() {
-            std::collections::HashSet::new()
-        } else {
-            planning::insert_deliveries(conn, &self.deliveries, self.now).await?.into_iter().collect()
+        let inserted: HashSet<Uuid> = match self.deliveries.is_empty() {
+            true => HashSet::new(),
+            false => planning::insert_deliveries(conn, &self.deliveries, self.now).await?.into_iter().collect(),
         };
+        let chunks = self.chunks(|id| inserted.contains(&id));
+        if !chunks.is_empty() {
+            queue::enqueue(conn, &chunks).await?;
+        }
+        self.write_rest(conn).await?;
+        Ok(!chunks.is_empty())
+    }
+
+    /// The chunks of those queued deliveries that are written.
+    fn chunks(&self, is_written: impl Fn(Uuid) -> bool) -> Vec<NewChunk> {
         let mut chunks = Vec::new();
         for ((channel_type, lane, send_group_id, channel_id), queued) in &self.queued {
-            let queued: Vec<Queued> = queued.iter().copied().filter(|q| inserted.contains(&q.id)).collect();
+            let queued: Vec<Queued> = queued.iter().copied().filter(|q| is_written(q.id)).collect();
             let campaign = self.rates.get(send_group_id).copied().flatten();
             let calls = self.snapshot.limits(*channel_id).calls;
             let size = chunk_size_within(*lane, self.snapshot.rate(*channel_id), campaign, calls);
@@ -221,20 +241,21 @@ impl Page {
                 price_micros: part.iter().map(|q| q.micros).fold(0, i64::saturating_add),
             }));
         }
-        if !chunks.is_empty() {
-            queue::enqueue(conn, &chunks).await?;
-        }
+        chunks
+    }
+
+    async fn write_rest(&self, conn: &mut Conn) -> Result<()> {
         if !self.timers.is_empty() {
             planning::arm_timers(conn, &self.timers).await?;
         }
         if !self.call_lists.is_empty() {
             planning::enter_call_lists(conn, &self.call_lists, self.now).await?;
         }
-        Ok(!chunks.is_empty())
+        Ok(())
     }
 
     fn channel_facts(&mut self, plan: &PinnedPlan) -> &ChannelFacts {
-        let (snapshot, quiet_hours, now) = (&self.snapshot, &self.quiet_hours, self.now);
+        let (snapshot, quiet_hours, now) = (&self.snapshot, &self.context.settings.quiet_hours, self.now);
         self.facts.entry(plan.id).or_insert_with(|| {
             let own = plan.quiet_hours.map(quiet_rules);
             let templates = plan.template_facts.clone();
@@ -354,9 +375,17 @@ impl Page {
         if let Some(id) = self.groups.get(&key) {
             return Ok(*id);
         }
-        let id =
-            planning::send_group(conn, subject.campaign_id, channel_id, channel_type, subject.lane, subject.weight)
-                .await?;
+        let known = match subject.campaign_id {
+            None => self.context.directory.direct_group(&self.context.side, channel_id, subject.lane).await?,
+            Some(_) => None,
+        };
+        let id = match known {
+            Some(id) => id,
+            None => {
+                let (campaign, weight) = (subject.campaign_id, subject.weight);
+                planning::send_group(conn, campaign, channel_id, channel_type, subject.lane, weight).await?
+            }
+        };
         self.groups.insert(key, id);
         if let Some(campaign) = subject.campaign_id {
             self.rates.insert(id, groups::rate(conn, campaign).await?);

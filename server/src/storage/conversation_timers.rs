@@ -100,22 +100,6 @@ pub async fn arm(conn: &mut Conn, timer: &TimerRow) -> Result<()> {
     Ok(())
 }
 
-/// Arms the recording of deliveries in their conversations.
-///
-/// # Errors
-/// What storage says.
-pub async fn arm_records(conn: &mut Conn, deliveries: &[Uuid], now: DateTime<Utc>) -> Result<()> {
-    sqlx::query!(
-        r#"insert into conversation_timer (entity, kind, due_at) select x.id, 'record', $2 from unnest($1::uuid[]) as x(id)
-           on conflict (entity, kind) do nothing"#,
-        deliveries,
-        now
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
 /// Removes a timer.
 ///
 /// # Errors

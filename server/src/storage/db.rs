@@ -3,7 +3,7 @@
 use std::{str::FromStr, time::Duration};
 
 use sqlx::{
-    PgPool, Postgres, Transaction,
+    Connection, PgPool, Postgres, Transaction,
     postgres::{PgConnectOptions, PgConnection, PgPoolOptions},
 };
 
@@ -31,6 +31,9 @@ pub enum Planner {
     Hot,
 }
 
+/// How long a connection may have been idle and be used without a question.
+const TRUSTED: Duration = Duration::from_secs(1);
+
 impl Db {
     /// Opens a pool. Connections are made on demand, so this succeeds while Postgres is still away.
     ///
@@ -50,7 +53,16 @@ impl Db {
         let pool = PgPoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(Duration::from_secs(5))
-            .test_before_acquire(true)
+            .test_before_acquire(false)
+            .before_acquire(|conn, state| {
+                Box::pin(async move {
+                    // One that was just used is still there, as far as that can be known; asking costs as much as a statement.
+                    if state.idle_for >= TRUSTED {
+                        conn.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
             .connect_lazy_with(options);
         Ok(Self { pool })
     }

@@ -203,27 +203,36 @@ pub async fn due_timers(conn: &mut Conn, kind: &str, now: DateTime<Utc>, limit: 
     Ok(rows)
 }
 
-/// Every kind of timer: a step's wait, a question to a provider. Due ones are read by kind, and so is the next one.
-pub const TIMER_KINDS: &[&str] = &["step", "ask"];
+/// What fallback looks at before it reads or locks anything.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Look {
+    /// For how many seconds what people and providers say may have been hidden; none while all is known. See
+    /// [`super::receiving::deaf_secs`].
+    pub deaf_secs: Option<f64>,
+    /// When the next wait of a step is over, in business time.
+    pub step: Option<DateTime<Utc>>,
+    /// When the next question to a provider is due, in business time.
+    pub ask: Option<DateTime<Utc>>,
+}
 
-/// When the next timer of running groups is due, in business time; none while nothing may be decided, because what people and
-/// providers say may be hidden.
+/// When the next timers of running groups are due, and whether anything may be decided.
 ///
 /// # Errors
 /// What storage says.
-pub async fn next_due(conn: &mut Conn) -> Result<Option<DateTime<Utc>>> {
-    let next = sqlx::query_scalar!(
-        r#"select min(greatest(x.due_at + g.clock_shift, g.quiet_until))
-             from send_group g cross join lateral (
-                  select t.due_at from unnest($1::text[]) as k(kind) cross join lateral (
-                         select y.due_at from timer y where y.send_group_id = g.id and y.kind = k.kind order by y.due_at limit 1) t
-                   order by t.due_at limit 1) x
-            where g.running and deaf_since() is null"#,
-        TIMER_KINDS as &[&str]
+pub async fn look(conn: &mut Conn) -> Result<Look> {
+    let look = sqlx::query_as!(
+        Look,
+        r#"select (select extract(epoch from clock_timestamp() - deaf_since())::float8) as "deaf_secs?",
+                  min(x.due_at) filter (where x.kind = 'step') as "step?", min(x.due_at) filter (where x.kind = 'ask') as "ask?"
+             from (select k.kind, greatest(t.due_at + g.clock_shift, g.quiet_until) as due_at
+                     from send_group g cross join (values ('step'), ('ask')) as k(kind)
+                    cross join lateral (
+                          select y.due_at from timer y where y.send_group_id = g.id and y.kind = k.kind order by y.due_at limit 1) t
+                    where g.running) x"#
     )
     .fetch_one(conn)
     .await?;
-    Ok(next)
+    Ok(look)
 }
 
 /// Removes timers that were decided about, unless they were armed anew meanwhile.

@@ -44,14 +44,46 @@ pub struct OutcomeRow {
     pub generation: i32,
     /// When the provider is to be asked what became of it, in business time.
     pub ask_at: Option<DateTime<Utc>>,
+    /// What it was decided by, where that was read before the call and nothing was locked since: it is written only where all of
+    /// that still stands. None: the row was locked before it was read.
+    pub seen: Option<Seen>,
+    /// The chunk that carried it, to be ended with it if nothing else of it is queued or on the wire.
+    pub chunk: Option<i64>,
+    /// Whether its conversation is to hold it.
+    pub record: bool,
 }
 
-/// Writes outcomes whose token still matches: deliveries, attempts, provider ids, timers and events, in one statement. Comes
-/// back with the deliveries that were written, and whether each is queued again.
+/// What was known of a delivery before its call, beside its token. The step and the generation of its notification belong to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen {
+    /// Its evidence.
+    pub evidence: Evidence,
+    /// Attempts that counted.
+    pub failures: i16,
+    /// The last attempt that a receipt said failed for the moment; 0: none.
+    pub refuted: i16,
+    /// Whether its wait began.
+    pub started: bool,
+}
+
+/// What a batch of outcomes came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Written {
+    /// The deliveries that were written. A missing one has another token by now, or is not what was [`Seen`] of it.
+    pub deliveries: Vec<Uuid>,
+    /// The chunks that ended with them.
+    pub gone: Vec<i64>,
+}
+
+/// Writes outcomes whose token still matches: deliveries, attempts, provider ids, timers and events, in one statement; and ends
+/// the chunks of which these were the last.
+///
+/// The statement sees its own outcomes as what it writes, and every other delivery as it was committed before: a chunk ends where as
+/// many were open as are over now. One that another transaction holds, or in which a call of an earlier worker is open, stays.
 ///
 /// # Errors
 /// What storage says.
-pub async fn store(conn: &mut Conn, rows: &[OutcomeRow], now: DateTime<Utc>) -> Result<Vec<(Uuid, bool)>> {
+pub async fn store(conn: &mut Conn, rows: &[OutcomeRow], now: DateTime<Utc>) -> Result<Written> {
     let ids: Vec<Uuid> = rows.iter().map(|r| r.delivery_id).collect();
     let tokens: Vec<Uuid> = rows.iter().map(|r| r.token).collect();
     let outcomes: Vec<&str> = rows.iter().map(|r| r.outcome.as_str()).collect();
@@ -67,18 +99,32 @@ pub async fn store(conn: &mut Conn, rows: &[OutcomeRow], now: DateTime<Utc>) -> 
     let dues: Vec<bool> = rows.iter().map(|r| r.due_now).collect();
     let generations: Vec<i32> = rows.iter().map(|r| r.generation).collect();
     let asks: Vec<Option<DateTime<Utc>>> = rows.iter().map(|r| r.ask_at).collect();
-    let written = sqlx::query!(
+    let seen: Vec<Option<&str>> = rows.iter().map(|r| r.seen.map(|s| s.evidence.as_str())).collect();
+    let failed: Vec<i16> = rows.iter().map(|r| r.seen.map_or(0, |s| s.failures)).collect();
+    let refuted: Vec<i16> = rows.iter().map(|r| r.seen.map_or(0, |s| s.refuted)).collect();
+    let started: Vec<bool> = rows.iter().map(|r| r.seen.is_some_and(|s| s.started)).collect();
+    let chunks: Vec<Option<i64>> = rows.iter().map(|r| r.chunk).collect();
+    let records: Vec<bool> = rows.iter().map(|r| r.record).collect();
+    let found = sqlx::query!(
         r#"with o as (
              select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
                                   $8::text[], $9::text[], $10::smallint[], $11::smallint[], $12::timestamptz[],
-                                  $13::boolean[], $14::int[], $15::timestamptz[])
+                                  $13::boolean[], $14::int[], $15::timestamptz[], $17::text[], $18::smallint[],
+                                  $19::smallint[], $20::boolean[], $21::bigint[], $22::boolean[])
                as o(id, token, outcome, pm, class, code, detail, work, evidence, failure, throttle, wait_until, due,
-                    generation, ask_at)),
+                    generation, ask_at, seen, failed, refuted, started, chunk, record)),
            l as (
              select o.*, d.notification_id, d.attempts as n, d.attempt_started_at, d.send_group_id, d.channel_id, d.step,
                     d.provider_id, d.evidence as was, $16::timestamptz - g.clock_shift as group_now
                from o join delivery d on d.id = o.id join send_group g on g.id = d.send_group_id
-              where d.work = 'sending' and d.token = o.token order by o.id for update of d),
+              where d.work = 'sending' and d.token = o.token
+                and (o.seen is null
+                     or (d.evidence = o.seen::delivery_evidence and d.failures = o.failed and d.refuted = o.refuted
+                         and (d.first_sent_at is not null) = o.started
+                         and (d.notification_id is null
+                              or (select y.generation from notification y where y.id = d.notification_id
+                                     and y.state = 'waiting' and y.step = d.step limit 1) = o.generation)))
+              order by o.id for update of d),
            u as (
              update delivery d
                 set work = case when l.work = 'queued'
@@ -93,7 +139,7 @@ pub async fn store(conn: &mut Conn, rows: &[OutcomeRow], now: DateTime<Utc>) -> 
                from l where d.id = l.id
              returning d.id, d.work, d.evidence, l.was, l.notification_id, l.n, l.attempt_started_at, l.send_group_id,
                        l.channel_id, l.step, l.outcome, l.pm, l.class, l.code, l.detail, l.wait_until, l.due, l.generation,
-                       l.ask_at, l.provider_id),
+                       l.ask_at, l.provider_id, l.chunk, l.token as held, l.record),
            a as (
              insert into attempt (delivery_id, n, provider_id, started_at, ended_at, outcome, failure_class, code, detail,
                                   provider_message_id)
@@ -116,6 +162,18 @@ pub async fn store(conn: &mut Conn, rows: &[OutcomeRow], now: DateTime<Utc>) -> 
              select u.id, 'ask', u.send_group_id, u.ask_at - g.clock_shift, u.n
                from u join send_group g on g.id = u.send_group_id where u.ask_at is not null
              on conflict (owner, kind) do update set due_at = excluded.due_at, generation = excluded.generation),
+           c as (
+             insert into conversation_timer (entity, kind, due_at) select u.id, 'record', $16::timestamptz from u where u.record
+             on conflict (entity, kind) do nothing),
+           z as (select u.chunk, u.held, count(*) as n from u where u.chunk is not null and u.work = 'done' group by 1, 2),
+           ended as (
+             select x.id from z
+              cross join lateral (select y.id, y.delivery_ids from dispatch y where y.id = z.chunk and y.token = z.held
+                                     for update skip locked) x
+              where z.n = (select count(*) from unnest(x.delivery_ids) i(id)
+                            cross join lateral (select from delivery y where y.id = i.id and y.work in ('queued', 'sending')
+                                                   and coalesce(y.chunk_id, x.id) = x.id offset 0) s)),
+           gone as (delete from dispatch x using ended where x.id = ended.id returning x.id),
            e as (
              insert into event_out (kind, campaign_id, channel_id, step, from_state, to_state, reason, n, ids, at)
              select 'delivery', g.campaign_id, u.channel_id, u.step,
@@ -127,7 +185,7 @@ pub async fn store(conn: &mut Conn, rows: &[OutcomeRow], now: DateTime<Utc>) -> 
              select 'delivery', g.campaign_id, u.channel_id, u.step, 'queued', u.work::text, null, count(*), array_agg(u.id), $16
                from u join send_group g on g.id = u.send_group_id
               where u.evidence = 'none' and u.work in ('skipped', 'cancelled', 'expired') group by 2, 3, 4, 5, 6, 7)
-           select id, work = 'queued' as "queued!" from u"#,
+           select id as "id?", null::bigint as "gone?" from u union all select null, id from gone"#,
         &ids,
         &tokens,
         &outcomes as &[&str],
@@ -143,11 +201,22 @@ pub async fn store(conn: &mut Conn, rows: &[OutcomeRow], now: DateTime<Utc>) -> 
         &dues,
         &generations,
         &asks as &[Option<DateTime<Utc>>],
-        now
+        now,
+        &seen as &[Option<&str>],
+        &failed,
+        &refuted,
+        &started,
+        &chunks as &[Option<i64>],
+        &records
     )
     .fetch_all(conn)
     .await?;
-    Ok(written.into_iter().map(|r| (r.id, r.queued)).collect())
+    let mut written = Written::default();
+    for row in found {
+        written.deliveries.extend(row.id);
+        written.gone.extend(row.gone);
+    }
+    Ok(written)
 }
 
 /// A delivery as it stands when the outcome of a call of it is written; its row is locked.

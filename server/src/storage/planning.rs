@@ -1,4 +1,5 @@
-//! Writing what was planned, a page in a handful of statements: notifications, their deliveries, chunks, timers and events.
+//! Writing what was planned and decided, a page in a handful of statements: deliveries of later steps, timers, moves and call lists;
+//! how it begins is in [`super::beginning`].
 
 use chrono::{DateTime, Utc};
 use domain::channel::{ChannelType, Lane};
@@ -35,58 +36,6 @@ pub struct NotificationRow {
     pub valid_until: Option<DateTime<Utc>>,
     /// Before this nothing is sent.
     pub deliver_after: Option<DateTime<Utc>>,
-}
-
-/// Inserts notifications, and one event row for each (campaign, state, reason).
-///
-/// # Errors
-/// What storage says.
-pub async fn insert_notifications(conn: &mut Conn, rows: &[NotificationRow], now: DateTime<Utc>) -> Result<()> {
-    let ids: Vec<Uuid> = rows.iter().map(|r| r.id).collect();
-    let plans: Vec<i64> = rows.iter().map(|r| r.plan_id).collect();
-    let contacts: Vec<i64> = rows.iter().map(|r| r.contact_id).collect();
-    let campaigns: Vec<Option<i64>> = rows.iter().map(|r| r.campaign_id).collect();
-    let triggers: Vec<Option<i64>> = rows.iter().map(|r| r.trigger_id).collect();
-    let lanes: Vec<&str> = rows.iter().map(|r| r.lane.as_str()).collect();
-    let states: Vec<&str> = rows.iter().map(|r| r.state.as_str()).collect();
-    let steps: Vec<i16> = rows.iter().map(|r| r.step).collect();
-    let reasons: Vec<Option<&str>> = rows.iter().map(|r| r.reason.as_deref()).collect();
-    let purposes: Vec<&str> = rows.iter().map(|r| r.purpose.as_str()).collect();
-    let variables: Vec<&serde_json::Value> = rows.iter().map(|r| &r.variables).collect();
-    let valid: Vec<Option<DateTime<Utc>>> = rows.iter().map(|r| r.valid_until).collect();
-    let after: Vec<Option<DateTime<Utc>>> = rows.iter().map(|r| r.deliver_after).collect();
-    sqlx::query!(
-        r#"with u as (
-             insert into notification (id, plan_id, contact_id, campaign_id, trigger_id, lane, state, step, reason, purpose,
-                                       variables, valid_until, deliver_after, created_at, changed_at)
-             select x.id, x.plan_id, x.contact_id, x.campaign_id, x.trigger_id, x.lane::lane, x.state::notification_state,
-                    x.step, x.reason, x.purpose, x.variables, x.valid_until, x.deliver_after, $14, $14
-               from unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::text[], $7::text[],
-                           $8::smallint[], $9::text[], $10::text[], $11::jsonb[], $12::timestamptz[], $13::timestamptz[])
-                 as x(id, plan_id, contact_id, campaign_id, trigger_id, lane, state, step, reason, purpose, variables,
-                      valid_until, deliver_after)
-             returning id, campaign_id, state, step, reason)
-           insert into event_out (kind, type, campaign_id, step, to_state, reason, n, ids, at)
-           select 'notification', 'created', campaign_id, step, state::text, reason, count(*), array_agg(id), $14
-             from u group by campaign_id, step, state, reason"#,
-        &ids,
-        &plans,
-        &contacts,
-        &campaigns as &[Option<i64>],
-        &triggers as &[Option<i64>],
-        &lanes as &[&str],
-        &states as &[&str],
-        &steps,
-        &reasons as &[Option<&str>],
-        &purposes as &[&str],
-        &variables as &[&serde_json::Value],
-        &valid as &[Option<DateTime<Utc>>],
-        &after as &[Option<DateTime<Utc>>],
-        now
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
 }
 
 /// One delivery as it is first written: queued, or skipped with a reason.
@@ -209,6 +158,19 @@ pub async fn disarm_timers(conn: &mut Conn, notifications: &[Uuid]) -> Result<()
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// The send group of direct traffic over a channel in a lane, where it stands; it is never removed.
+///
+/// # Errors
+/// What storage says.
+pub async fn direct_group(conn: &mut Conn, channel_id: i32, lane: Lane) -> Result<Option<i64>> {
+    let found = sqlx::query_scalar!(
+        "select id from send_group where campaign_id is null and channel_id = $1 and lane = $2::text::lane",
+        channel_id,
+        lane.as_str()
+    );
+    Ok(found.fetch_optional(conn).await?)
 }
 
 /// The send group of (campaign or direct traffic, channel, lane); made when it does not stand yet.

@@ -33,16 +33,6 @@ pub struct NewChunk {
 /// # Errors
 /// What storage says.
 pub async fn enqueue(conn: &mut Conn, chunks: &[NewChunk]) -> Result<()> {
-    // Postgres has no arrays of arrays of unequal length: each chunk travels as one JSON document.
-    let rows: Vec<serde_json::Value> = chunks
-        .iter()
-        .map(|c| {
-            serde_json::json!({
-                "channel_type": c.channel_type, "lane": c.lane, "send_group_id": c.send_group_id,
-                "delivery_ids": c.delivery_ids, "delay": c.delay_secs, "parts": c.parts, "price": c.price_micros,
-            })
-        })
-        .collect();
     sqlx::query!(
         r#"with k as (
            insert into dispatch (channel_type, lane, send_group_id, delivery_ids, not_before, parts, price_micros)
@@ -54,11 +44,22 @@ pub async fn enqueue(conn: &mut Conn, chunks: &[NewChunk]) -> Result<()> {
            returning id, delivery_ids)
            update delivery d set chunk_id = k.id from k
             where cardinality(k.delivery_ids) = 1 and d.id = k.delivery_ids[1] and d.message_id is not null"#,
-        serde_json::Value::Array(rows)
+        documents(chunks)
     )
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// Postgres has no arrays of arrays of unequal length: each chunk travels as one JSON document.
+pub(super) fn documents(chunks: &[NewChunk]) -> serde_json::Value {
+    let document = |c: &NewChunk| {
+        serde_json::json!({
+            "channel_type": c.channel_type, "lane": c.lane, "send_group_id": c.send_group_id,
+            "delivery_ids": c.delivery_ids, "delay": c.delay_secs, "parts": c.parts, "price": c.price_micros,
+        })
+    };
+    chunks.iter().map(document).collect()
 }
 
 /// What waits in one group, for the relay to weigh.
@@ -89,15 +90,28 @@ pub struct CampaignLimits {
     pub budget_left: Option<i64>,
 }
 
-/// The running groups that have a chunk which may go now.
+/// What the relay weighs: what waits, what is under way, and when the next chunk may go.
+#[derive(Debug, Clone)]
+pub struct Look {
+    /// The running groups that have a chunk which may go now, in the order of their keys.
+    pub groups: Vec<WaitingGroup>,
+    /// Deliveries that are on the bus or at a worker, by channel and lane.
+    pub outstanding: HashMap<(i32, Lane), i64>,
+    /// How long until the earliest chunk that waits for its back-off may go, in seconds of machine time.
+    pub next_secs: Option<f64>,
+}
+
+/// Looks at all of it, in one statement.
 ///
 /// # Errors
 /// What storage says.
-pub async fn waiting_groups(conn: &mut Conn, now: DateTime<Utc>) -> Result<Vec<WaitingGroup>> {
+pub async fn look(conn: &mut Conn, now: DateTime<Utc>) -> Result<Look> {
+    // A row is a group, what is out of a channel and lane, or the time of the next chunk.
     let rows = sqlx::query!(
-        r#"select g.id as "id!", g.channel_id as "channel_id!", g.channel_type as "channel_type!", g.lane::text as "lane!",
-                  g.weight as "weight!", c.id as "campaign_id?", least(c.rate_per_second, c.spread_per_second) as "rate?",
-                  c.budget_micros - c.spent_micros as "budget_left?"
+        r#"select g.id as "group_id?", g.channel_id as "channel_id?", g.channel_type as "channel_type?", g.lane::text as "lane?",
+                  g.weight as "weight?", c.id as "campaign_id?", least(c.rate_per_second, c.spread_per_second) as "rate?",
+                  c.budget_micros - c.spent_micros as "budget_left?", null::bigint as "out?",
+                  null::double precision as "next_secs?"
              from send_group g cross join lateral (
                   select d.id from dispatch d
                    where d.channel_type = g.channel_type and d.lane = g.lane and d.send_group_id = g.id
@@ -105,58 +119,51 @@ pub async fn waiting_groups(conn: &mut Conn, now: DateTime<Utc>) -> Result<Vec<W
              left join lateral (select y.id, y.rate_per_second, y.spread_per_second, y.budget_micros, y.spent_micros
                                   from campaign y where y.id = g.campaign_id offset 0) c on true
             where g.running and g.not_before <= $1
-            order by g.id"#,
-        now
-    )
-    .fetch_all(conn)
-    .await?;
-    rows.into_iter()
-        .map(|r| {
-            Ok(WaitingGroup {
-                send_group_id: r.id,
-                channel_id: r.channel_id,
-                channel_type: r.channel_type.parse()?,
-                lane: r.lane.parse()?,
-                weight: r.weight,
-                campaign: r.campaign_id.map(|id| CampaignLimits { id, rate: r.rate, budget_left: r.budget_left }),
-            })
-        })
-        .collect()
-}
-
-/// How long until the earliest chunk that waits for its back-off may go, in seconds of machine time.
-///
-/// # Errors
-/// What storage says.
-pub async fn next_waiting_secs(conn: &mut Conn) -> Result<Option<f64>> {
-    let secs = sqlx::query_scalar!(
-        r#"select extract(epoch from min(x.not_before) - clock_timestamp())::double precision
+           union all
+           select null, g.channel_id, null, g.lane::text, null, null, null, null, sum(cardinality(d.delivery_ids))::bigint, null
+             from dispatch d join send_group g on g.id = d.send_group_id
+            where d.published_at is not null and d.lease_until > '-infinity'
+            group by g.channel_id, g.lane
+           union all
+           select null, null, null, null, null, null, null, null, null,
+                  extract(epoch from min(x.not_before) - clock_timestamp())::double precision
              from send_group g cross join lateral (
                   select d.not_before from dispatch d
                    where d.channel_type = g.channel_type and d.lane = g.lane and d.send_group_id = g.id
                      and d.published_at is null and d.not_before > statement_timestamp()
                    order by d.not_before limit 1) x
-            where g.running"#
-    )
-    .fetch_one(conn)
-    .await?;
-    Ok(secs)
-}
-
-/// Deliveries that are on the bus or at a worker, by channel and lane.
-///
-/// # Errors
-/// What storage says.
-pub async fn outstanding(conn: &mut Conn) -> Result<HashMap<(i32, Lane), i64>> {
-    let rows = sqlx::query!(
-        r#"select g.channel_id, g.lane::text as "lane!", sum(cardinality(d.delivery_ids))::bigint as "n!"
-             from dispatch d join send_group g on g.id = d.send_group_id
-            where d.published_at is not null and d.lease_until > '-infinity'
-            group by g.channel_id, g.lane"#
+            where g.running"#,
+        now
     )
     .fetch_all(conn)
     .await?;
-    rows.into_iter().map(|r| Ok(((r.channel_id, r.lane.parse()?), r.n))).collect()
+    let mut look = Look { groups: Vec::new(), outstanding: HashMap::new(), next_secs: None };
+    for r in rows {
+        match (r.group_id, r.channel_id, r.lane, r.channel_type) {
+            (Some(send_group_id), Some(channel_id), Some(lane), Some(channel_type)) => look.groups.push(WaitingGroup {
+                send_group_id,
+                channel_id,
+                channel_type: channel_type.parse()?,
+                lane: lane.parse()?,
+                weight: r.weight.unwrap_or(1),
+                campaign: r.campaign_id.map(|id| CampaignLimits { id, rate: r.rate, budget_left: r.budget_left }),
+            }),
+            (None, Some(channel_id), Some(lane), _) => {
+                look.outstanding.insert((channel_id, lane.parse()?), r.out.unwrap_or_default());
+            }
+            _ => look.next_secs = r.next_secs,
+        }
+    }
+    look.groups.sort_by_key(|group| group.send_group_id);
+    Ok(look)
+}
+
+/// The running groups that have a chunk which may go now.
+///
+/// # Errors
+/// What storage says.
+pub async fn waiting_groups(conn: &mut Conn, now: DateTime<Utc>) -> Result<Vec<WaitingGroup>> {
+    Ok(look(conn, now).await?.groups)
 }
 
 /// A chunk that was leased to the bus.
@@ -174,6 +181,9 @@ pub struct Granted {
     pub price_micros: i64,
     /// Whether a worker had given it back without having tried.
     pub returned: bool,
+    /// Chunks of its group that could go, with it and those that were granted beside it: one more than the grant allows where there
+    /// are as many.
+    pub found: i64,
 }
 
 /// How much one group may be granted.
@@ -210,8 +220,8 @@ pub async fn grant(
         r#"with want as (select * from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[])
                              as w(send_group_id, messages, parts, micros)),
            p as (
-             select y.id, y.price, y.returned from want w cross join lateral (
-               select x.id, x.price, x.returned, sum(x.size) over o - x.size as messages_before,
+             select y.id, y.price, y.returned, y.found from want w cross join lateral (
+               select x.id, x.price, x.returned, count(*) over () as found, sum(x.size) over o - x.size as messages_before,
                       sum(x.parts) over o - x.parts as parts_before, sum(x.price) over o as price_with
                  from (select d.id, d.not_before, cardinality(d.delivery_ids)::bigint as size, d.returned,
                               greatest(d.parts, cardinality(d.delivery_ids))::bigint as parts,
@@ -219,7 +229,7 @@ pub async fn grant(
                          from dispatch d
                         where d.channel_type = $5 and d.lane = $6::text::lane and d.send_group_id = w.send_group_id
                           and d.published_at is null and d.not_before <= statement_timestamp()
-                        order by d.not_before, d.id limit least(w.messages, 5000) for update skip locked) x
+                        order by d.not_before, d.id limit least(w.messages, 5000) + 1 for update skip locked) x
                window o as (order by x.not_before, x.id rows unbounded preceding)) y
               where y.messages_before < w.messages and y.parts_before < w.parts and y.price_with <= w.micros),
            u as (
@@ -228,7 +238,7 @@ pub async fn grant(
                     reserved = true, returned = false
                from p where d.id = p.id
              returning d.id, d.send_group_id, cardinality(d.delivery_ids) as size,
-                       greatest(d.parts, cardinality(d.delivery_ids)) as parts, p.price, p.returned),
+                       greatest(d.parts, cardinality(d.delivery_ids)) as parts, p.price, p.returned, p.found),
            t as (select g.campaign_id, sum(u.price)::bigint as price from u
                   cross join lateral (select y.campaign_id from send_group y where y.id = u.send_group_id offset 0) g
                   where u.price > 0 and g.campaign_id is not null group by g.campaign_id),
@@ -236,7 +246,7 @@ pub async fn grant(
              update campaign c set spent_micros = c.spent_micros + (select t.price from t where t.campaign_id = c.id)
               where c.id = any (array(select campaign_id from t)))
            select id as "chunk!", send_group_id as "send_group_id!", size as "size!", parts as "parts!",
-                  price as "price_micros!", returned as "returned!" from u"#,
+                  price as "price_micros!", returned as "returned!", found as "found!" from u"#,
         &groups,
         &messages,
         &parts,

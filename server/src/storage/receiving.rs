@@ -28,14 +28,14 @@ pub async fn seen(conn: &mut Conn) -> Result<f64> {
 /// What storage says.
 pub async fn tell(conn: &mut Conn, receiver: Uuid, spooling: bool) -> Result<()> {
     sqlx::query!(
-        r#"insert into receiver (id, told_at, spooling) values ($1, clock_timestamp(), $2)
+        r#"with gone as (delete from receiver where id <> $1 and told_at < clock_timestamp() - interval '15 min')
+           insert into receiver (id, told_at, spooling) values ($1, clock_timestamp(), $2)
            on conflict (id) do update set told_at = excluded.told_at, spooling = excluded.spooling"#,
         receiver,
         spooling
     )
-    .execute(&mut *conn)
+    .execute(conn)
     .await?;
-    sqlx::query!("delete from receiver where told_at < clock_timestamp() - interval '15 min'").execute(conn).await?;
     Ok(())
 }
 

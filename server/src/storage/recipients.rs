@@ -1,10 +1,12 @@
-//! The facts of recipients that the rulebook asks for: addresses, consent, service windows; a page at a time.
+//! The facts of recipients that the rulebook asks for: addresses, consent, service windows, and what caps there are; a page at a
+//! time, in one statement.
 
 use std::collections::HashMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
+use domain::caps::Cap;
 
-use super::{Conn, Result};
+use super::{Conn, Error, Result};
 
 /// One contact, with everything that decides whether and how it can be reached.
 #[derive(Debug, Clone)]
@@ -43,72 +45,106 @@ pub struct AddressRow {
 /// # Errors
 /// What storage says.
 pub async fn load(conn: &mut Conn, contacts: &[i64]) -> Result<HashMap<i64, RecipientRow>> {
-    let mut found: HashMap<i64, RecipientRow> = sqlx::query!(
-        "select id, locale, time_zone, display_name from contact where id = any($1) and deleted_at is null",
+    Ok(load_with_caps(conn, contacts).await?.0)
+}
+
+/// The same with the frequency caps, in the order of their creation: all that planning asks for, in one statement.
+///
+/// # Errors
+/// What storage says.
+pub async fn load_with_caps(conn: &mut Conn, contacts: &[i64]) -> Result<(HashMap<i64, RecipientRow>, Vec<Cap>)> {
+    // A row is a contact with one of its addresses, a consent or a window of an address, or a cap.
+    let rows = sqlx::query!(
+        r#"with p as materialized (
+             select c.id as contact_id, c.locale, c.time_zone, c.display_name, l.position, a.id as address_id,
+                    a.kind::text as kind, a.value, a.suppressed_at is not null as suppressed
+               from contact c
+               left join contact_address l on l.contact_id = c.id
+               left join address a on a.id = l.address_id
+              where c.id = any($1) and c.deleted_at is null),
+           a as (select distinct p.address_id from p where p.address_id is not null)
+           select p.contact_id as "contact_id?", p.locale as "locale?", p.time_zone as "time_zone?",
+                  p.display_name as "display_name?", p.position as "position?", p.address_id as "address_id?", p.kind as "kind?",
+                  p.value as "value?", p.suppressed as "suppressed?", null::text as "channel_type?", null::text as "purpose?",
+                  null::boolean as "opted_in?", null::int as "channel_id?", null::timestamptz as "last_inbound_at?",
+                  null::bigint as "cap_id?", null::int as "messages?", null::bigint as "millis?"
+             from p
+           union all
+           select null, null, null, null, null, a.address_id, null, null, null, s.channel_type, s.purpose, s.opted_in, null, null,
+                  null, null, null
+             from a cross join lateral (select y.channel_type, y.purpose, y.opted_in from consent y
+                                         where y.address_id = a.address_id offset 0) s
+           union all
+           select null, null, null, null, null, a.address_id, null, null, null, null, null, null, w.channel_id, w.last_inbound_at,
+                  null, null, null
+             from a cross join lateral (select y.channel_id, y.last_inbound_at from service_window y
+                                         where y.address_id = a.address_id offset 0) w
+           union all
+           select null, null, null, null, null, null, null, null, null, f.channel_type, f.purpose, null, null, null, f.id,
+                  f.messages, (extract(epoch from f.period) * 1000)::bigint
+             from (select * from frequency_cap where id > 0 order by id limit 100) f"#,
         contacts
     )
-    .fetch_all(&mut *conn)
-    .await?
-    .into_iter()
-    .map(|r| {
-        let row = RecipientRow {
-            contact_id: r.id,
-            locale: r.locale,
-            time_zone: r.time_zone,
-            display_name: r.display_name,
-            addresses: Vec::new(),
-        };
-        (r.id, row)
+    .fetch_all(conn)
+    .await?;
+    let (mut found, mut caps): (HashMap<i64, RecipientRow>, Vec<(i64, Cap)>) = (HashMap::new(), Vec::new());
+    let (mut addresses, mut consents, mut windows) = (Vec::new(), HashMap::new(), HashMap::new());
+    for r in rows {
+        match (r.contact_id, r.address_id, r.cap_id) {
+            (Some(contact_id), address_id, _) => {
+                let row = RecipientRow {
+                    contact_id,
+                    locale: r.locale.unwrap_or_default(),
+                    time_zone: r.time_zone.unwrap_or_default(),
+                    display_name: r.display_name.unwrap_or_default(),
+                    addresses: Vec::new(),
+                };
+                found.entry(contact_id).or_insert(row);
+                if let (Some(id), Some(kind), Some(value)) = (address_id, r.kind, r.value) {
+                    let suppressed = r.suppressed.unwrap_or_default();
+                    addresses.push((contact_id, r.position, id, kind.parse()?, value, suppressed));
+                }
+            }
+            (None, Some(address_id), _) => {
+                match (r.channel_type, r.purpose, r.opted_in, r.channel_id, r.last_inbound_at) {
+                    (Some(channel_type), Some(purpose), Some(opted_in), ..) => {
+                        let said: &mut Vec<_> = consents.entry(address_id).or_default();
+                        said.push((channel_type, purpose, opted_in));
+                    }
+                    (.., Some(channel_id), Some(at)) => {
+                        let open: &mut Vec<_> = windows.entry(address_id).or_default();
+                        open.push((channel_id, at));
+                    }
+                    _ => {}
+                }
+            }
+            (None, None, Some(id)) => caps.push((id, cap(r.channel_type, r.purpose, r.messages, r.millis)?)),
+            (None, None, None) => {}
+        }
+    }
+    addresses.sort_by_key(|(contact, position, id, ..)| (*contact, *position, *id));
+    for (contact, _, id, kind, value, suppressed) in addresses {
+        let (consents, last_inbound) =
+            (consents.get(&id).cloned().unwrap_or_default(), windows.get(&id).cloned().unwrap_or_default());
+        let address = AddressRow { id, kind, value, suppressed, consents, last_inbound };
+        found.entry(contact).and_modify(|recipient| recipient.addresses.push(address));
+    }
+    caps.sort_by_key(|(id, _)| *id);
+    Ok((found, caps.into_iter().map(|(_, cap)| cap).collect()))
+}
+
+fn cap(
+    channel_type: Option<String>,
+    purpose: Option<String>,
+    messages: Option<i32>,
+    millis: Option<i64>,
+) -> Result<Cap> {
+    let missing = || Error::Corrupt("a frequency cap is not whole".into());
+    let channel_type = channel_type.ok_or_else(missing)?;
+    Ok(Cap {
+        channel_type: if channel_type == "*" { None } else { Some(channel_type.parse()?) },
+        purpose: purpose.ok_or_else(missing)?,
+        messages: messages.ok_or_else(missing)?,
+        period: TimeDelta::milliseconds(millis.ok_or_else(missing)?),
     })
-    .collect();
-    let addresses = sqlx::query!(
-        r#"select c.contact_id, a.id, a.kind::text as "kind!", a.value, a.suppressed_at is not null as "suppressed!"
-             from contact_address c join address a on a.id = c.address_id
-            where c.contact_id = any($1) order by c.contact_id, c.position, a.id"#,
-        contacts
-    )
-    .fetch_all(&mut *conn)
-    .await?;
-    let ids: Vec<i64> = addresses.iter().map(|a| a.id).collect();
-    let (mut consents, mut windows) = (consents(&mut *conn, &ids).await?, windows(conn, &ids).await?);
-    for row in addresses {
-        let Some(recipient) = found.get_mut(&row.contact_id) else { continue };
-        recipient.addresses.push(AddressRow {
-            id: row.id,
-            kind: row.kind.parse()?,
-            value: row.value,
-            suppressed: row.suppressed,
-            consents: consents.entry(row.id).or_default().clone(),
-            last_inbound: windows.entry(row.id).or_default().clone(),
-        });
-    }
-    Ok(found)
-}
-
-async fn consents(conn: &mut Conn, addresses: &[i64]) -> Result<HashMap<i64, Vec<(String, String, bool)>>> {
-    let rows = sqlx::query!(
-        "select address_id, channel_type, purpose, opted_in from consent where address_id = any($1)",
-        addresses
-    )
-    .fetch_all(conn)
-    .await?;
-    let mut by_address: HashMap<i64, Vec<_>> = HashMap::new();
-    for row in rows {
-        by_address.entry(row.address_id).or_default().push((row.channel_type, row.purpose, row.opted_in));
-    }
-    Ok(by_address)
-}
-
-async fn windows(conn: &mut Conn, addresses: &[i64]) -> Result<HashMap<i64, Vec<(i32, DateTime<Utc>)>>> {
-    let rows = sqlx::query!(
-        "select address_id, channel_id, last_inbound_at from service_window where address_id = any($1)",
-        addresses
-    )
-    .fetch_all(conn)
-    .await?;
-    let mut by_address: HashMap<i64, Vec<_>> = HashMap::new();
-    for row in rows {
-        by_address.entry(row.address_id).or_default().push((row.channel_id, row.last_inbound_at));
-    }
-    Ok(by_address)
 }

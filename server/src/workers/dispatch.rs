@@ -3,11 +3,17 @@
 //! Mark, then the clock, then the wire, adjacent: no call begins unless the lease, counted from before the mark, outlasts the
 //! call's timeout. A chunk that has to wait for a free call for more than a second is given back, never held. The message of
 //! the bus is acked when everything is stored: flow control, not safety.
+//!
+//! Where calls of its channel are free a chunk is taken (`ready`): claim and mark are one statement. Calls that end together
+//! are stored together (`ends`).
+
+mod ends;
+mod ready;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use domain::{delivery::FailureClass, message::Content, notification::Reason, pacing::pair};
-use futures::{FutureExt, StreamExt, stream::FuturesUnordered};
+use futures::{StreamExt, stream::FuturesUnordered};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     time::{Instant, timeout},
@@ -15,22 +21,25 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
+use self::{
+    ends::{Called, gather},
+    ready::{Hand, Held, Marked},
+};
 use super::{
     providers::{Chosen, Providers},
-    writer::{Writer, store_one},
+    writer::Writer,
 };
 use crate::{
-    bus::{Delivered, Queue, SharedBus},
+    bus::{Delivered, Queue, SharedBus, Ticket},
     channels::{Outbound, Outlet, Sent},
     services::{
-        Context, consents,
+        Context, accepting, consents,
         directory::Channel,
         distances, notifications,
         outcomes::{Ended, Stored},
         parameters, rendering, web_chat,
     },
     storage::{
-        self,
         dispatch::{self, Claimed, Finished},
         outcomes,
     },
@@ -71,6 +80,18 @@ struct Rest {
     queued: bool,
     /// Nothing of it was tried: the channel has more than it takes.
     untried: bool,
+    /// It has ended with its last outcome: nothing is left to be done.
+    gone: bool,
+}
+
+/// A chunk whose deliveries are sent.
+#[derive(Debug, Clone, Copy)]
+struct Sending<'a> {
+    chunk: i64,
+    token: Uuid,
+    channel: &'a Channel,
+    /// How long it may still wait for its first free call.
+    patience: Duration,
 }
 
 impl Dispatch {
@@ -111,16 +132,16 @@ impl Dispatch {
     }
 
     async fn take(&self, delivered: Delivered) {
-        let chunk = match &delivered.ticket {
-            Ok(ticket) => ticket.chunk,
+        let ticket = match &delivered.ticket {
+            Ok(ticket) => *ticket,
             Err(error) => {
                 tracing::warn!(error, "a message on the bus is no ticket; it goes to the dead-letter queue");
                 return delivered.reject().await;
             }
         };
-        if let Err(error) = self.chunk(chunk).await {
+        if let Err(error) = self.chunk(ticket).await {
             // Its lease brings it back; what was marked without an outcome becomes UNKNOWN.
-            tracing::warn!(chunk, error = format!("{error:#}"), "a chunk was left to its lease");
+            tracing::warn!(chunk = ticket.chunk, error = format!("{error:#}"), "a chunk was left to its lease");
         }
         delivered.ack().await;
     }
@@ -129,24 +150,33 @@ impl Dispatch {
     ///
     /// # Errors
     /// What storage says; then the chunk's lease brings it back.
-    pub async fn chunk(&self, chunk: i64) -> anyhow::Result<()> {
-        let token = Uuid::new_v4();
-        let claimed = self.claim(chunk, token).await?;
+    pub async fn chunk(&self, ticket: Ticket) -> anyhow::Result<()> {
+        let (chunk, token) = (ticket.chunk, Uuid::new_v4());
+        let Hand { held, marked, patience } = self.hand(ticket, token).await?;
         // All of it was taken back, or the claim found nothing: what is ours to end is ended at once, not with its lease.
-        let Some(channel_id) = claimed.first().map(|first| first.channel_id) else {
+        let Some(channel_id) = held.first().map(|first| first.claimed.channel_id) else {
             self.end(chunk, token, &[], Rest::default()).await?;
             return Ok(());
         };
-        let of_conversation = claimed.iter().filter(|c| c.notification_id.is_none());
-        let messages: Vec<Uuid> = of_conversation.map(|c| c.delivery_id).collect();
-        let snapshot = self.context.directory.snapshot(&self.context.side).await?;
+        let of_conversation = held.iter().filter(|h| h.claimed.notification_id.is_none());
+        let messages: Vec<Uuid> = of_conversation.map(|h| h.claimed.delivery_id).collect();
+        let snapshot = match &marked {
+            // What was marked by this snapshot is sent by it.
+            Some(marked) => Arc::clone(&marked.snapshot),
+            None => self.context.directory.snapshot(&self.context.side).await?,
+        };
+        let claimed = |held: Vec<Held>| held.into_iter().map(|held| held.claimed).collect::<Vec<Claimed>>();
         let rest = match snapshot.channel(channel_id) {
             Some(channel) if channel.row.state == "enabled" && channel.outside().is_some() => {
-                self.leave(channel, claimed, snapshot.is_fetched(channel.row.id)).await?
+                self.leave(channel, claimed(held), snapshot.is_fetched(channel.row.id)).await?
             }
-            Some(channel) if channel.row.state == "enabled" => self.send(chunk, token, channel, claimed).await?,
-            Some(channel) if channel.row.state == "parked" => self.give_up(&claimed, Reason::ChannelParked).await?,
-            _ => self.give_up(&claimed, Reason::ChannelDisabled).await?,
+            Some(channel) if channel.row.state == "enabled" => {
+                self.send(Sending { chunk, token, channel, patience }, held, marked).await?
+            }
+            Some(channel) if channel.row.state == "parked" => {
+                self.give_up(&claimed(held), Reason::ChannelParked).await?
+            }
+            _ => self.give_up(&claimed(held), Reason::ChannelDisabled).await?,
         };
         let gone = self.end(chunk, token, &messages, rest).await?;
         // Where calls are counted over all processes, the next chunk may go now.
@@ -156,49 +186,49 @@ impl Dispatch {
         Ok(())
     }
 
-    /// Claims; while Postgres is away the message is held and the claim tried again, as long as the bus's lease would last.
-    async fn claim(&self, chunk: i64, token: Uuid) -> storage::Result<Vec<Claimed>> {
-        let (started, mut pause) = (Instant::now(), Duration::from_millis(50));
-        loop {
-            let claimed = match self.context.db.conn().await {
-                Ok(mut conn) => dispatch::claim(&mut conn, chunk, token, self.lease.as_secs_f64()).await,
-                Err(error) => Err(error),
-            };
-            match claimed {
-                Err(error) if error.is_transient() && started.elapsed() < self.lease => {
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(Duration::from_secs(1));
+    async fn send(&self, of: Sending<'_>, held: Vec<Held>, marked: Option<Marked>) -> anyhow::Result<Rest> {
+        let Sending { chunk, token, channel, mut patience } = of;
+        let (mut rest, mut waiting) = (Rest::default(), held.into_iter());
+        let (mut calls, mut storing) = (FuturesUnordered::new(), FuturesUnordered::new());
+        // What was marked goes on the wire before anything else is looked at.
+        let mut goes_first = marked.is_some();
+        if let Some(Marked { provider, started, attempts, calls: free, .. }) = marked {
+            for (held, permit) in waiting.by_ref().take(free.len()).zip(free) {
+                match attempts.get(&held.claimed.delivery_id) {
+                    Some(attempt) => {
+                        calls.push(self.call(of, started, provider.clone(), held, *attempt, permit));
+                    }
+                    None => rest.refused.push(held.claimed.delivery_id),
                 }
-                claimed => return claimed,
             }
         }
-    }
-
-    async fn send(&self, chunk: i64, token: Uuid, channel: &Channel, claimed: Vec<Claimed>) -> anyhow::Result<Rest> {
-        let (mut rest, mut waiting) = (Rest::default(), claimed.into_iter());
-        let mut calls = FuturesUnordered::new();
-        while waiting.len() > 0 || !calls.is_empty() {
-            if waiting.len() > 0 {
+        loop {
+            let is_idle = calls.is_empty() && storing.is_empty();
+            if waiting.len() == 0 && is_idle {
+                return Ok(rest);
+            }
+            if waiting.len() > 0 && (is_idle || !std::mem::take(&mut goes_first)) {
                 let Some(provider) = self.providers.choose(channel) else {
-                    self.provider_down(channel, waiting.by_ref().collect(), &mut rest).await?;
+                    let left = waiting.by_ref().map(|held| held.claimed).collect();
+                    self.provider_down(channel, left, &mut rest).await?;
                     continue;
                 };
                 let wanted = if provider.trial { 1 } else { waiting.len() };
                 // Waits only when nothing of ours is under way that will free a call.
-                let free = match calls.is_empty() {
-                    true => provider.calls.take(wanted, MAX_WAIT).await,
+                let free = match is_idle {
+                    true => provider.calls.take(wanted, std::mem::replace(&mut patience, MAX_WAIT)).await,
                     false => provider.calls.take_free(wanted),
                 };
                 if free.is_empty() && provider.trial {
                     self.providers.spare(&provider);
                 }
-                if free.is_empty() && calls.is_empty() {
+                if free.is_empty() && is_idle {
                     // Given back, for a moment: a slow provider stops nobody else.
                     (rest.queued, rest.untried) = (true, true);
                     rest.delay_secs = rest.delay_secs.max(UNTRIED_SECS);
                     return Ok(rest);
                 }
-                let mut slice: Vec<(Claimed, OwnedSemaphorePermit)> =
+                let mut slice: Vec<(Held, OwnedSemaphorePermit)> =
                     waiting.by_ref().take(free.len()).zip(free).collect();
                 if pair::applies(channel.channel_type()) && !slice.is_empty() {
                     slice = self.keep_distance(channel, slice, &mut rest).await?;
@@ -209,30 +239,23 @@ impl Dispatch {
                 if !slice.is_empty() {
                     let started = Instant::now();
                     let marked = self.mark(chunk, token, &provider, &slice).await?;
-                    for (claimed, permit) in slice {
-                        match marked.iter().find(|(id, _)| *id == claimed.delivery_id) {
-                            Some((_, attempt)) => calls.push(self.call(
-                                token,
-                                started,
-                                channel,
-                                provider.clone(),
-                                claimed,
-                                *attempt,
-                                permit,
-                            )),
-                            None => rest.refused.push(claimed.delivery_id),
+                    for (held, permit) in slice {
+                        match marked.iter().find(|(id, _)| *id == held.claimed.delivery_id) {
+                            Some((_, attempt)) => {
+                                calls.push(self.call(of, started, provider.clone(), held, *attempt, permit));
+                            }
+                            None => rest.refused.push(held.claimed.delivery_id),
                         }
                     }
                 }
             }
-            // Outcomes are stored together: those that came with this one free their calls together too.
-            let mut ended = calls.next().await;
-            while let Some(stored) = ended {
-                rest.note(stored?);
-                ended = calls.next().now_or_never().flatten();
+            tokio::select! {
+                // What ended together is stored together, and frees its calls together.
+                Some(called) = calls.next() => storing.push(self.store(gather(called, &mut calls))),
+                Some(written) = storing.next() => rest.note(&written?),
+                else => {}
             }
         }
-        Ok(rest)
     }
 
     /// Takes those out of a slice who would be written to too soon after the last message, or beyond the channel's day: they
@@ -240,13 +263,13 @@ impl Dispatch {
     async fn keep_distance(
         &self,
         channel: &Channel,
-        slice: Vec<(Claimed, OwnedSemaphorePermit)>,
+        slice: Vec<(Held, OwnedSemaphorePermit)>,
         rest: &mut Rest,
-    ) -> anyhow::Result<Vec<(Claimed, OwnedSemaphorePermit)>> {
-        let claimed: Vec<&Claimed> = slice.iter().map(|(claimed, _)| claimed).collect();
+    ) -> anyhow::Result<Vec<(Held, OwnedSemaphorePermit)>> {
+        let claimed: Vec<&Claimed> = slice.iter().map(|(held, _)| &held.claimed).collect();
         let (mut admitted, wait_secs) = distances::admit(&self.context, channel, &claimed).await?;
         let (go, wait): (Vec<_>, Vec<_>) =
-            slice.into_iter().partition(|(claimed, _)| admitted.remove(&claimed.delivery_id));
+            slice.into_iter().partition(|(held, _)| admitted.remove(&held.claimed.delivery_id));
         if !wait.is_empty() {
             rest.queued = true;
             rest.delay_secs = rest.delay_secs.max(wait_secs.clamp(0.1, LONGEST_PAIR_WAIT_SECS));
@@ -259,37 +282,36 @@ impl Dispatch {
         chunk: i64,
         token: Uuid,
         provider: &Chosen,
-        slice: &[(Claimed, OwnedSemaphorePermit)],
+        slice: &[(Held, OwnedSemaphorePermit)],
     ) -> anyhow::Result<Vec<(Uuid, i16)>> {
-        let ids: Vec<Uuid> = slice.iter().map(|(claimed, _)| claimed.delivery_id).collect();
+        let ids: Vec<Uuid> = slice.iter().map(|(held, _)| held.claimed.delivery_id).collect();
         let (lease, now) = (self.lease.as_secs_f64(), self.context.clock.now());
         let mut conn = self.context.db.conn().await?;
         Ok(dispatch::mark(&mut conn, chunk, token, &ids, provider.id, lease, now).await?)
     }
 
-    /// One call: render, look at the clock, go on the wire, have the outcome stored.
-    #[expect(clippy::too_many_arguments, reason = "all that one call needs, and nothing else")]
+    /// One call: render, look at the clock, go on the wire.
     async fn call(
         &self,
-        token: Uuid,
+        of: Sending<'_>,
         marked_at: Instant,
-        channel: &Channel,
         provider: Chosen,
-        claimed: Claimed,
+        held: Held,
         attempt: i16,
         permit: OwnedSemaphorePermit,
-    ) -> anyhow::Result<Stored> {
-        let patience = self.patience(&provider);
-        let rendered = rendering::content(&self.context, &claimed, channel.channel_type()).await;
+    ) -> Called {
+        let Sending { chunk, token, channel, .. } = of;
+        let (patience, claimed) = (self.patience(&provider), &held.claimed);
+        let rendered = rendering::content(&self.context, claimed, channel.channel_type()).await;
         let sent = match rendered.and_then(|said| parameters::of(channel, said)) {
             Ok(_) if marked_at.elapsed() + patience >= self.lease => {
                 self.providers.spare(&provider);
                 Sent::NotSent { detail: "the lease would not outlast the call".into() }
             }
             Ok((content, told)) => {
-                let outbound = self.outbound(channel, &provider, &claimed, attempt, content, told);
+                let outbound = self.outbound(channel, &provider, claimed, attempt, content, told);
                 let sent = match provider.connector.outlet() {
-                    Outlet::WebChat => web_chat::put(&self.context, &claimed, &outbound).await,
+                    Outlet::WebChat => web_chat::put(&self.context, claimed, &outbound).await,
                     Outlet::Wire | Outlet::Outside { .. } => self.wire(&provider, &outbound, patience).await,
                 };
                 match &sent {
@@ -316,10 +338,8 @@ impl Dispatch {
             after_unknown: provider.after_unknown,
             sent,
         };
-        let stored = store_one(&self.outcomes, ended).await;
-        // A call is open until its outcome is stored: that bounds what a killed process leaves UNKNOWN.
-        drop(permit);
-        stored
+        let known = held.taken(attempt).map(|taken| accepting::known(&taken, token, attempt));
+        Called { went: accepting::Went { ended, known, chunk }, permit }
     }
 
     /// How long a call may take: as its provider says, and at most three quarters of the lease. A call that might take the whole
@@ -409,6 +429,9 @@ impl Dispatch {
         if !rest.refused.is_empty() {
             consents::skip_unwanted(&self.context, &rest.refused).await?;
         }
+        if rest.gone && messages.is_empty() {
+            return Ok(true);
+        }
         let mut conn = self.context.db.conn().await?;
         if !rest.refused.is_empty() {
             let now = self.context.clock.now();
@@ -422,6 +445,9 @@ impl Dispatch {
         if !messages.is_empty() && dispatch::wake_followers(&mut conn, messages).await? > 0 {
             self.context.wake.signal(Topic::Relay);
         }
+        if rest.gone {
+            return Ok(true);
+        }
         let finished = dispatch::finish(&mut conn, chunk, token, rest.delay_secs, rest.untried).await?;
         if finished == Finished::GivenBack {
             self.context.wake.signal(Topic::Relay);
@@ -431,11 +457,14 @@ impl Dispatch {
 }
 
 impl Rest {
-    fn note(&mut self, stored: Stored) {
-        if let Stored::Again(after) = stored {
-            self.queued = true;
-            let secs = after.to_std().unwrap_or_default().as_secs_f64();
-            self.delay_secs = self.delay_secs.max(secs);
+    fn note(&mut self, written: &[accepting::Written]) {
+        for one in written {
+            self.gone |= one.chunk_gone;
+            if let Stored::Again(after) = one.stored {
+                self.queued = true;
+                let secs = after.to_std().unwrap_or_default().as_secs_f64();
+                self.delay_secs = self.delay_secs.max(secs);
+            }
         }
     }
 }

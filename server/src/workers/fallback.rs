@@ -4,12 +4,10 @@
 //! Timers of paused groups are never read. Nothing is locked by reading a timer: whoever decides locks the notification, and a
 //! timer of an older generation is a no-op.
 
-use std::{
-    collections::HashMap,
-    sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
-};
+use std::{collections::HashMap, time::Duration};
 
+use chrono::{DateTime, Utc};
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::repeat;
@@ -20,18 +18,27 @@ use crate::{
         notifications,
     },
     storage::{Conn, deciding, receiving},
-    wake::Topic,
+    wake::{LONGEST_SLEEP, Topic},
 };
 
 /// Timers in one transaction.
 const BATCH: i64 = 500;
-/// The longest sleep: a timer that another process armed earlier than ours is seen after this.
-const SCAN: Duration = Duration::from_secs(1);
+/// The longest sleep. Whoever arms a timer that is due later than this does not wake anybody.
+const SCAN: Duration = LONGEST_SLEEP;
+
+/// What one look leaves for the next.
+#[derive(Debug, Default)]
+struct Last {
+    /// Whether decisions were held, so that it is logged once.
+    deaf: bool,
+    /// When to look again, in business time.
+    next: Option<DateTime<Utc>>,
+}
 
 /// Decides about what is due until `stop`.
 pub async fn run(context: Context, stop: CancellationToken) {
-    let deaf = AtomicBool::new(false);
-    repeat("fallback", &stop, || one(&context, &deaf), || rest(&context)).await;
+    let last = Mutex::new(Last::default());
+    repeat("fallback", &stop, || one(&context, &last), || rest(&context, &last)).await;
 }
 
 /// One batch. Says whether there may be more.
@@ -39,29 +46,43 @@ pub async fn run(context: Context, stop: CancellationToken) {
 /// # Errors
 /// What storage says.
 pub async fn pass(context: &Context) -> anyhow::Result<bool> {
-    one(context, &AtomicBool::new(false)).await
+    one(context, &Mutex::default()).await
 }
 
-/// One batch. `deaf` keeps whether the last one was held, so that it is logged once. Providers are asked all the same: that is
-/// how some of what was missed becomes known.
-async fn one(context: &Context, deaf: &AtomicBool) -> anyhow::Result<bool> {
-    let mut tx = context.db.begin().await?;
-    let hidden = receiving::deaf_secs(&mut tx).await?;
-    let due = match hidden {
-        Some(_) => 0,
-        None => due(context, &mut tx).await?,
-    };
-    tx.commit().await?;
-    if due > 0 {
-        notifications::wake(context);
-    }
-    match (deaf.swap(hidden.is_some(), Ordering::Relaxed), hidden) {
+/// One batch. Providers are asked also while nothing is decided: that is how some of what was missed becomes known. Where nothing is
+/// due it costs one look.
+async fn one(context: &Context, last: &Mutex<Last>) -> anyhow::Result<bool> {
+    let now = context.clock.now();
+    let look = deciding::look(&mut *context.db.conn().await?).await?;
+    let mut last = last.lock().await;
+    match (std::mem::replace(&mut last.deaf, look.deaf_secs.is_some()), look.deaf_secs) {
         (false, Some(secs)) => tracing::warn!(secs, "waits do not end: webhooks are not taken, or lie on a disk"),
         (true, None) => tracing::info!("waits end again"),
         (false, None) | (true, Some(_)) => {}
     }
-    let asked = asking::ask_due(context).await?;
-    Ok(i64::try_from(due)? >= BATCH || asked)
+    let step = look.step.filter(|_| look.deaf_secs.is_none());
+    let is_due = |at: Option<DateTime<Utc>>| at.is_some_and(|at| at <= now);
+    let mut more = false;
+    if is_due(step) {
+        let mut tx = context.db.begin().await?;
+        // Asked again inside: what has become hidden meanwhile holds this batch.
+        let due = match receiving::deaf_secs(&mut tx).await? {
+            Some(_) => 0,
+            None => due(context, &mut tx).await?,
+        };
+        tx.commit().await?;
+        if due > 0 {
+            notifications::wake(context);
+        }
+        more |= i64::try_from(due)? >= BATCH;
+    }
+    if is_due(look.ask) {
+        more |= asking::ask_due(context).await?;
+    }
+    // What is due and was not decided is held by another decider: it is looked at again soon, not at once.
+    let soon = now + chrono::Duration::milliseconds(20);
+    last.next = step.into_iter().chain(look.ask).min().map(|at| at.max(soon));
+    Ok(more)
 }
 
 /// Decides about what is due. Says how much that was.
@@ -76,15 +97,12 @@ async fn due(context: &Context, tx: &mut Conn) -> anyhow::Result<usize> {
     Ok(due.len())
 }
 
-async fn rest(context: &Context) {
-    let next = match context.db.conn().await {
-        Ok(mut conn) => deciding::next_due(&mut conn).await.ok().flatten(),
-        Err(_) => None,
-    };
-    // What is due and not decided is held by another decider: it is looked at again soon, not at once.
-    let earliest = context.clock.now() + chrono::Duration::milliseconds(20);
+async fn rest(context: &Context, last: &Mutex<Last>) {
+    let next = last.lock().await.next;
     tokio::select! {
-        () = context.clock.sleep_until(next.map(|at| at.max(earliest)), SCAN) => {}
+        () = context.clock.sleep_until(next, SCAN) => {}
+        // Timers may have been armed since, without a signal, that are due by the new time.
+        () = context.clock.moved() => {}
         () = context.wake.wait(Topic::Fallback, SCAN) => {}
     }
 }

@@ -7,8 +7,8 @@ use tokio_util::sync::CancellationToken;
 use super::repeat;
 use crate::services::{Context, mailing};
 
-/// How often lists are looked at: they are few, and a second more or less is nothing to people who will call.
-const SCAN: Duration = Duration::from_secs(1);
+/// How often lists are looked at: some seconds more or less are nothing to people who will call.
+const SCAN: Duration = Duration::from_secs(5);
 
 /// Mails call lists until `stop`.
 pub async fn run(context: Context, stop: CancellationToken) {

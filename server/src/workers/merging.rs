@@ -12,6 +12,8 @@ use crate::{
 
 /// The longest sleep without a wake-up. Receipts that are parked become due by machine time, without a signal.
 const SCAN: Duration = Duration::from_secs(1);
+/// That of one that runs beside another.
+const SELDOM: Duration = Duration::from_secs(10);
 
 /// Merges receipts until `stop`.
 pub async fn receipts(context: Context, stop: CancellationToken) {
@@ -26,11 +28,20 @@ pub async fn receipts(context: Context, stop: CancellationToken) {
 
 /// Takes up messages until `stop`. Several may run: the order of each sender is kept by the inbox itself.
 pub async fn inbound(context: Context, stop: CancellationToken) {
+    take_up(context, SCAN, stop).await;
+}
+
+/// The same beside another that looks for what nobody has said: it takes what it is woken for, and seldom looks by itself.
+pub async fn inbound_beside(context: Context, stop: CancellationToken) {
+    take_up(context, SELDOM, stop).await;
+}
+
+async fn take_up(context: Context, scan: Duration, stop: CancellationToken) {
     repeat(
         "inbound",
         &stop,
         || async { Ok(inbound::take_up(&context).await?) },
-        || context.wake.wait(Topic::Inbound, SCAN),
+        || context.wake.wait(Topic::Inbound, scan),
     )
     .await;
 }

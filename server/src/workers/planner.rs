@@ -6,6 +6,7 @@
 
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -27,6 +28,8 @@ use crate::{
 const AT_ONCE: usize = 4;
 /// How often the speed of a campaign that is spread over its window is set anew.
 const SPREAD_EVERY: Duration = Duration::from_secs(5);
+/// How often all is looked at while no campaign is at work.
+const MEND_EVERY: Duration = Duration::from_secs(10);
 /// The longest sleep without a wake-up: within it a campaign is completed after its last notification has ended.
 const SCAN: Duration = Duration::from_secs(1);
 
@@ -37,13 +40,16 @@ pub struct Planner {
     token: Uuid,
     runs: Vec<Run>,
     spread_at: Option<Instant>,
+    /// When all was last looked at although no campaign was at work.
+    quiet_since: Option<Instant>,
+    next_start: Option<DateTime<Utc>>,
 }
 
 impl Planner {
     /// A planner that holds nothing yet.
     #[must_use]
     pub fn new(context: Context) -> Self {
-        Self { context, token: Uuid::now_v7(), runs: Vec::new(), spread_at: None }
+        Self { context, token: Uuid::now_v7(), runs: Vec::new(), spread_at: None, quiet_since: None, next_start: None }
     }
 
     /// Runs until `stop`; what it holds is free for others then.
@@ -51,7 +57,11 @@ impl Planner {
         let context = self.context.clone();
         let planner = tokio::sync::Mutex::new(self);
         let pass = || async { planner.lock().await.pass().await };
-        repeat("planner", &stop, pass, || rest(&context)).await;
+        let rest = || async {
+            let next = planner.lock().await.next_start;
+            rest(&context, next).await;
+        };
+        repeat("planner", &stop, pass, rest).await;
         planner.into_inner().release().await;
     }
 
@@ -60,6 +70,13 @@ impl Planner {
     /// # Errors
     /// What storage says; the next pass tries again.
     pub async fn pass(&mut self) -> anyhow::Result<bool> {
+        let at_work = planning::at_work(&mut *self.context.lists.conn().await?).await?;
+        self.next_start = at_work.next_start;
+        // Groups of campaigns that have ended are mended now and then.
+        if !at_work.any && self.runs.is_empty() && self.quiet_since.is_some_and(|at| at.elapsed() < MEND_EVERY) {
+            return Ok(false);
+        }
+        self.quiet_since = (!at_work.any).then(Instant::now);
         let mut more = verbs::begin_due(&self.context).await?;
         more |= ending::take_back(&self.context).await?;
         ending::mend_groups(&self.context).await?;
@@ -111,11 +128,7 @@ impl Planner {
     }
 }
 
-async fn rest(context: &Context) {
-    let next = match context.lists.conn().await {
-        Ok(mut conn) => planning::next_start(&mut conn).await.ok().flatten(),
-        Err(_) => None,
-    };
+async fn rest(context: &Context, next: Option<DateTime<Utc>>) {
     // What is due and was not begun is held by another planner: it is looked at again soon, not at once.
     let earliest = context.clock.now() + chrono::Duration::milliseconds(20);
     tokio::select! {

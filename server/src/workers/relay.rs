@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::pace::{Line, Outstanding, Pace};
 use crate::{
-    bus::{Queue, SharedBus, Ticket},
+    bus::{Hint, Queue, SharedBus, Ticket},
     services::{
         Context,
         campaigns::verbs,
@@ -28,7 +28,7 @@ use crate::{
         self,
         leader::Leadership,
         pulling,
-        queue::{self, Granted, WaitingGroup, Want},
+        queue::{self, Granted, Look, WaitingGroup, Want},
     },
     wake::Topic,
 };
@@ -119,19 +119,18 @@ impl Relay {
     /// One pass over what waits. Says how long to sleep.
     async fn pass(&self, leadership: &mut Leadership, pace: &mut Pace) -> anyhow::Result<Duration> {
         self.meet_absent_connectors(leadership, pace).await?;
-        let groups = queue::waiting_groups(leadership.conn(), self.context.clock.now()).await?;
+        let Look { groups, outstanding, next_secs } = queue::look(leadership.conn(), self.context.clock.now()).await?;
+        let next = next_secs.map_or(SCAN, |secs| Duration::from_secs_f64(secs.clamp(0.001, SCAN.as_secs_f64())));
         if groups.is_empty() {
-            let next = queue::next_waiting_secs(leadership.conn()).await?;
-            return Ok(next.map_or(SCAN, |secs| Duration::from_secs_f64(secs.clamp(0.001, SCAN.as_secs_f64()))));
+            return Ok(next);
         }
         let snapshot = self.context.directory.snapshot(&self.context.side).await?;
         pace.look(leadership.conn(), &snapshot).await?;
-        let outstanding = queue::outstanding(leadership.conn()).await?;
         let mut by_line: HashMap<Line, Vec<WaitingGroup>> = HashMap::new();
         for group in groups {
             by_line.entry((group.channel_id, group.lane)).or_default().push(group);
         }
-        let (mut granted, mut again) = (HashMap::new(), SCAN);
+        let (mut granted, mut again, mut all) = (HashMap::new(), SCAN, true);
         for (channel, lane) in pace.order(by_line.keys().copied().collect()) {
             let groups = by_line.remove(&(channel, lane)).unwrap_or_default();
             let of = |lane| outstanding.get(&(channel, lane)).copied().unwrap_or(0);
@@ -140,15 +139,20 @@ impl Relay {
                 line: amount(of(lane)),
                 channel: amount(of(Lane::Interactive) + of(Lane::Bulk) + now_out),
             };
-            let (n, wait) = self.grant(leadership, pace, &snapshot, (channel, lane), &groups, out).await?;
-            *granted.entry(channel).or_default() += n;
-            again = again.min(wait);
+            let given = self.grant(leadership, pace, &snapshot, (channel, lane), &groups, out).await?;
+            *granted.entry(channel).or_default() += given.deliveries;
+            again = again.min(given.again);
+            all &= given.all;
+        }
+        // Nothing was left behind: whoever queues something more says so.
+        if all {
+            return Ok(next);
         }
         // Something waits that was not granted: by rate or because enough is outstanding. Soon again, by small steps.
         Ok(if granted.values().any(|n| *n > 0) { NEXT } else { again })
     }
 
-    /// Grants one channel and lane its share, and publishes it. Says how many deliveries, and when to look again.
+    /// Grants one channel and lane its share, and publishes it.
     async fn grant(
         &self,
         leadership: &mut Leadership,
@@ -157,36 +161,44 @@ impl Relay {
         line: Line,
         groups: &[WaitingGroup],
         out: Outstanding,
-    ) -> anyhow::Result<(i64, Duration)> {
+    ) -> anyhow::Result<Given> {
+        let nothing = |again| Given { deliveries: 0, again, all: false };
         let limits = snapshot.limits(line.0);
         let room = pace.room(line, &limits, out);
-        let Some(first) = groups.first().filter(|_| room.messages >= 1.0) else { return Ok((0, room.again)) };
+        let Some(first) = groups.first().filter(|_| room.messages >= 1.0) else {
+            return Ok(nothing(room.again));
+        };
         let piece = chunk_size_within(line.1, snapshot.rate(line.0), None, limits.calls);
         let wants = pace.share(line, groups, room, amount(i64::try_from(piece)?));
         if wants.is_empty() {
-            return Ok((0, pace.campaigns_wait(groups)));
+            return Ok(nothing(pace.campaigns_wait(groups)));
         }
         self.cut(leadership, groups, &wants).await?;
         let queue = Queue { channel_type: first.channel_type, lane: line.1 };
         let chunks = self.lease(leadership, pace, line, &limits, groups, &wants).await?;
         self.meet_budgets(leadership, pace, groups, &wants, &chunks).await?;
-        let deliveries: i64 = chunks.iter().map(|c| i64::from(c.size)).sum();
+        let given = Given {
+            deliveries: chunks.iter().map(|c| i64::from(c.size)).sum(),
+            again: room.again,
+            all: groups.iter().all(|group| is_all(group, &chunks)),
+        };
         if pace.fetched.contains(&line.0) {
             let granted: Vec<i64> = chunks.iter().map(|c| c.chunk).collect();
             pulling::leave_to_connectors(leadership.conn(), &granted).await?;
             self.context.wake.signal(Topic::Pulls);
-            return Ok((deliveries, NEXT));
+            return Ok(Given { again: NEXT, ..given });
         }
-        let tickets: Vec<Ticket> = chunks.iter().map(|c| Ticket { chunk: c.chunk }).collect();
+        let hint = |size| Some(Hint { channel: line.0, size });
+        let tickets: Vec<Ticket> = chunks.iter().map(|c| Ticket { chunk: c.chunk, hint: hint(c.size) }).collect();
         let taken = self.bus.publish(queue, &tickets).await;
         let refused: Vec<i64> =
             tickets.iter().zip(&taken).filter(|(_, taken)| !**taken).map(|(ticket, _)| ticket.chunk).collect();
         if !refused.is_empty() {
             tracing::warn!(queue = %queue.name(), chunks = refused.len(), "the bus refused chunks; they wait in Postgres");
             queue::take_back(leadership.conn(), &refused).await?;
-            return Ok((0, room.again));
+            return Ok(nothing(room.again));
         }
-        Ok((deliveries, room.again))
+        Ok(given)
     }
 
     /// Cuts the next chunk of a campaign with a rate of its own to what it may begin now: chunks are made before rates are known
@@ -251,6 +263,23 @@ impl Relay {
         }
         Ok(())
     }
+}
+
+/// What one line was given.
+#[derive(Debug, Clone, Copy)]
+struct Given {
+    deliveries: i64,
+    /// When to look again.
+    again: Duration,
+    /// Whether it was all that waited.
+    all: bool,
+}
+
+/// Whether all that could go of a group was granted.
+fn is_all(group: &WaitingGroup, chunks: &[Granted]) -> bool {
+    let of_group = || chunks.iter().filter(|chunk| chunk.send_group_id == group.send_group_id);
+    let granted = i64::try_from(of_group().count()).unwrap_or(i64::MAX);
+    of_group().next().is_some_and(|chunk| chunk.found == granted)
 }
 
 fn amount(n: i64) -> f64 {

@@ -16,6 +16,8 @@ use crate::{
 const LEADER: i32 = 2;
 /// Rows in one transaction.
 const BATCH: i64 = 1000;
+/// What is written within this time after something was numbered is numbered together: the first event after a silence goes at once.
+const GAP: Duration = Duration::from_millis(20);
 /// The longest sleep without a wake-up.
 const SCAN: Duration = Duration::from_secs(1);
 
@@ -45,6 +47,9 @@ async fn lead(context: &Context, leadership: &mut Leadership, stop: &Cancellatio
             for topic in [Topic::Numbered, Topic::Publish, Topic::Hooks, Topic::Controllers] {
                 context.wake.signal(topic);
             }
+        }
+        if numbered > 0 && numbered < BATCH {
+            tokio::time::sleep(GAP).await;
         }
         if numbered < BATCH {
             tokio::select! { () = stop.cancelled() => {}, () = context.wake.wait(Topic::Events, SCAN) => {} }

@@ -8,51 +8,58 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::services::{
     Context,
-    outcomes::{self, Ended, Stored},
+    accepting::{self, Went, Written},
 };
 
-/// The most outcomes in one transaction.
+/// The most outcomes in one transaction, but for the last group of them.
 const BATCH: usize = 500;
 /// Tries of one batch before its deliveries are left to their leases.
 const TRIES: u32 = 6;
 
-/// One end of a call, and who waits for its being stored.
+/// Calls of one chunk that ended together, and who waits for their being stored.
 #[derive(Debug)]
 pub struct Writer {
-    ended: Ended,
-    stored: oneshot::Sender<Stored>,
+    went: Vec<Went>,
+    written: oneshot::Sender<Vec<Written>>,
 }
 
-/// Hands over one end of a call, and waits until it is stored.
+/// Hands over the ends of calls, and waits until they are stored. Comes back in their order.
 ///
 /// # Errors
-/// When it could not be stored: the lease of the delivery decides then.
-pub async fn store_one(writer: &mpsc::Sender<Writer>, ended: Ended) -> anyhow::Result<Stored> {
-    let (stored, done) = oneshot::channel();
-    writer.send(Writer { ended, stored }).await.context("the outcome writer has ended")?;
-    done.await.context("the outcome could not be stored")
+/// When they could not be stored: the leases of the deliveries decide then.
+pub async fn store(writer: &mpsc::Sender<Writer>, went: Vec<Went>) -> anyhow::Result<Vec<Written>> {
+    let (written, done) = oneshot::channel();
+    writer.send(Writer { went, written }).await.context("the outcome writer has ended")?;
+    done.await.context("the outcomes could not be stored")
 }
 
 /// Stores what arrives until every sender is gone.
 pub async fn run(context: Context, mut inbox: mpsc::Receiver<Writer>) {
-    let mut batch = Vec::with_capacity(BATCH);
-    while inbox.recv_many(&mut batch, BATCH).await > 0 {
-        let (ended, waiting): (Vec<Ended>, Vec<oneshot::Sender<Stored>>) =
-            batch.drain(..).map(|item: Writer| (item.ended, item.stored)).unzip();
+    while let Some(first) = inbox.recv().await {
+        let (mut went, mut waiting) = (first.went, vec![first.written]);
+        let mut sizes = vec![went.len()];
+        while went.len() < BATCH
+            && let Ok(next) = inbox.try_recv()
+        {
+            sizes.push(next.went.len());
+            went.extend(next.went);
+            waiting.push(next.written);
+        }
         // Dropped without an answer, the chunks are left to their leases.
-        let Some(results) = store(&context, &ended).await else { continue };
-        for (waiting, result) in waiting.into_iter().zip(results) {
-            let _ = waiting.send(result);
+        let Some(written) = write(&context, &went).await else { continue };
+        let mut written = written.into_iter();
+        for (waiting, size) in waiting.into_iter().zip(sizes) {
+            let _ = waiting.send(written.by_ref().take(size).collect());
         }
     }
 }
 
-async fn store(context: &Context, ended: &[Ended]) -> Option<Vec<Stored>> {
+async fn write(context: &Context, went: &[Went]) -> Option<Vec<Written>> {
     for tries in 0..TRIES {
-        match outcomes::store(context, ended).await {
-            Ok(results) => return Some(results),
+        match accepting::store(context, went).await {
+            Ok(written) => return Some(written),
             Err(error) => {
-                tracing::warn!(outcomes = ended.len(), error = %error, "outcomes were not stored; they are tried again");
+                tracing::warn!(outcomes = went.len(), error = %error, "outcomes were not stored; they are tried again");
                 tokio::time::sleep(Duration::from_millis(100 << tries)).await;
             }
         }

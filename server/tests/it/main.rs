@@ -27,6 +27,7 @@ mod repeating;
 mod scenario1;
 mod sending;
 mod shell;
+mod statements;
 mod support;
 mod taking_back;
 mod triggers;

@@ -87,14 +87,15 @@ const GROUPS: &[&str] = &["send_group"];
 fn hot_path() -> Vec<Hot> {
     let of_group: &[&str] = &["channel_type", "lane", "send_group_id"];
     vec![
-        hot("queue", "waiting_groups", 0).by("dispatch_waiting", of_group).walks(GROUPS),
-        hot("queue", "next_waiting_secs", 0).by("dispatch_waiting", of_group).walks(GROUPS),
-        hot("queue", "outstanding", 0).by("dispatch_leased", &["lease_until"]),
+        hot("queue", "look", 0).by("dispatch_waiting", of_group).walks(GROUPS),
+        hot("queue", "look", 0).by("dispatch_leased", &["lease_until"]).walks(GROUPS),
         hot("queue", "grant", 0).by("dispatch_waiting", of_group).walks(&["campaign"]),
         hot("queue", "next_chunk", 0).by("dispatch_waiting", of_group),
         hot("queue", "split", 0).by("dispatch_pkey", &["id"]),
         hot("queue", "take_back", 0).by("dispatch_pkey", &["id"]),
         hot("dispatch", "claim", 0).by("delivery_pkey", &["id"]),
+        hot("taking", "take", 0).by("dispatch_pkey", &["id"]),
+        hot("taking", "take", 0).by("delivery_pkey", &["id"]),
         hot("dispatch", "mark", 0).by("delivery_pkey", &["id"]),
         hot("dispatch", "cancel_unwanted", 0).by("delivery_pkey", &["id"]),
         hot("dispatch", "finish", 0).by("delivery_pkey", &["id"]),
@@ -103,13 +104,14 @@ fn hot_path() -> Vec<Hot> {
         hot("outcomes", "lock", 0).by("delivery_pkey", &["id"]),
         hot("outcomes", "lock", 1).by("delivery_pkey", &["id"]),
         hot("outcomes", "store", 0).by("delivery_pkey", &["id"]),
+        hot("outcomes", "store", 0).by("dispatch_pkey", &["id"]),
         hot("outcomes", "give_up", 0).by("delivery_pkey", &["id"]),
         hot("outcomes", "make_due_if_invalid", 0).by("delivery_pkey", &["id"]),
         hot("leases", "lost", 0).by("dispatch_leased", &["lease_until"]),
         hot("leases", "lost", 1).by("delivery_pkey", &["id"]),
         hot("leases", "sweep", 0).by("delivery_pkey", &["id"]),
         hot("deciding", "due_timers", 0).by("timer_due", &["send_group_id", "kind", "due_at"]).walks(GROUPS),
-        hot("deciding", "next_due", 0).by("timer_due", &["send_group_id", "kind"]).walks(GROUPS),
+        hot("deciding", "look", 0).by("timer_due", &["send_group_id", "kind"]).walks(GROUPS),
         hot("deciding", "lock", 0).by("notification_pkey", &["id"]),
         hot("deciding", "lock", 1).by("notification_pkey", &["id"]),
         hot("deciding", "lock", 2).by("notification_pkey", &["id"]),
@@ -117,7 +119,9 @@ fn hot_path() -> Vec<Hot> {
         hot("deciding", "unmerged_for", 0).by("notification_pkey", &["id"]),
         hot("deciding", "remove_timers", 0).by("timer_pkey", &["owner"]),
         hot("deciding", "clocks", 0).by("timer_pkey", &["owner"]),
+        hot("beginning", "begin", 0),
         hot("planning", "insert_deliveries", 0),
+        hot("planning", "direct_group", 0).by("send_group_campaign_id_channel_id_lane_key", &["channel_id"]),
         hot("planning", "arm_timers", 0).by("send_group_pkey", &["id"]),
         hot("planning", "disarm_timers", 0).by("timer_pkey", &["owner"]),
         hot("planning", "send_group", 0).by("send_group_campaign_id_channel_id_lane_key", &["channel_id"]),
@@ -157,15 +161,19 @@ fn hot_path() -> Vec<Hot> {
         hot("sessions", "contact_wrote", 0),
         hot("conversations", "append", 0).by("conversation_pkey", &["id"]),
         hot("conversation_timers", "due", 0).by("conversation_timer_due", &["due_at"]),
-        hot("campaigns/recipients", "list", 0)
-            .by("notification_by_state", &["campaign_id", "state", "id"])
-            .walks(&["channel"]),
+        hot("campaigns/recipients", "by_state", 0).by("notification_by_state", &["campaign_id", "state", "id"]),
+        hot("campaigns/recipients", "by_failure", 0)
+            .by("delivery_failed_class", &["send_group_id", "failure_class", "notification_id"]),
+        hot("campaigns/recipients", "count_by_failure", 0)
+            .by("delivery_failed_class", &["send_group_id", "failure_class"]),
+        hot("campaigns/recipients", "shown", 0).by("notification_pkey", &["id"]).walks(&["channel"]),
         hot("campaigns/planning", "take_in", 0),
         hot("campaigns/planning", "finished", 0)
             .by("notification_by_state", &["campaign_id", "state"])
             .walks(&["campaign"]),
         hot("campaigns/planning", "unfinished", 0).by("notification_by_state", &["campaign_id", "state"]),
-        hot("recipients", "load", 0).by("contact_pkey", &["id"]),
+        hot("recipients", "load_with_caps", 0).by("contact_pkey", &["id"]),
+        hot("recipients", "load_with_caps", 0).by("consent_pkey", &["address_id"]),
         hot("sending", "contacts_of", 0),
         hot("firings", "insert", 0).walks(&["trigger"]),
         hot("firings", "decide", 0).by("firing_pkey", &["id"]).walks(&["trigger"]),

@@ -36,7 +36,8 @@ pub fn name_of(id: Uuid) -> String {
 /// # Errors
 /// [`Error::NotFound`]; STATE_WRONG while a message to the contact is on its way to the provider.
 pub async fn erase(work: &mut Work, name: &ContactName, reason: &str) -> Result<ErasureRow> {
-    let (contact, by) = (key(work, name).await?, By::api(work.now()));
+    let (contact, who) = (key(work, name).await?, work.who());
+    let by = By::of(&who);
     let deleted = stored::lock_contact(work.conn(), contact).await?.ok_or_else(|| Error::NotFound(name.to_string()))?;
     if let Some(open) = conversation_state::lock_open(work.conn(), contact).await? {
         closing::force(work.conn(), &mut Held::from(open), by).await?;

@@ -263,12 +263,10 @@ async fn begin(context: &Context, work: &mut Work, right: &[Right<'_>]) -> Resul
             deliver_after: draft.deliver_after,
         })
         .collect();
-    notifications::begin(context, work.conn(), &items).await?;
+    let begun = notifications::begin(context, work.conn(), &items).await?;
     let ids: Vec<Uuid> = items.iter().map(|item| item.id).collect();
     store_rest(work, &ids, right).await?;
-    for topic in [Topic::Relay, Topic::Fallback, Topic::Events] {
-        work.wake(topic);
-    }
+    notifications::topics_of(&begun).for_each(|topic| work.wake(topic));
     history::basic(context, work.conn(), &ids).await
 }
 

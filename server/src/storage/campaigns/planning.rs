@@ -27,12 +27,26 @@ pub async fn due(conn: &mut Conn, now: DateTime<Utc>, limit: i64) -> Result<Vec<
     Ok(ids)
 }
 
-/// When the next scheduled campaign begins.
+/// Whether any campaign is at work, and when the next one begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AtWork {
+    /// Whether one is scheduled, running, paused or being taken back.
+    pub any: bool,
+    /// When the next scheduled one begins, in business time.
+    pub next_start: Option<DateTime<Utc>>,
+}
+
+/// What planners look at first: most of the time there is nothing to do.
 ///
 /// # Errors
 /// What storage says.
-pub async fn next_start(conn: &mut Conn) -> Result<Option<DateTime<Utc>>> {
-    Ok(sqlx::query_scalar!("select min(start_at) from campaign where state = 'scheduled'").fetch_one(conn).await?)
+pub async fn at_work(conn: &mut Conn) -> Result<AtWork> {
+    let found = sqlx::query_as!(
+        AtWork,
+        r#"select count(*) > 0 as "any!", min(start_at) filter (where state = 'scheduled') as "next_start?"
+             from campaign where state in ('scheduled', 'running', 'paused', 'cancelling')"#
+    );
+    Ok(found.fetch_one(conn).await?)
 }
 
 /// Leases running campaigns that nobody plans, the oldest first.

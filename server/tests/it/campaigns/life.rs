@@ -169,7 +169,7 @@ async fn a_scheduled_campaign_begins_at_its_time_or_fails_with_the_reason() -> a
     .await?;
     plan_all(&world.context).await?;
     assert_eq!(world.planned().await?.0, 0, "an hour too early");
-    let next = planning::next_start(&mut *world.context.lists.conn().await?).await?;
+    let next = planning::at_work(&mut *world.context.lists.conn().await?).await?.next_start;
     assert!(next.is_some_and(|at| at > world.now()));
     world.advance(HOUR + HOUR / 60);
     plan_all(&world.context).await?;

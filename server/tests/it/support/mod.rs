@@ -1,5 +1,7 @@
 //! What the stories stand on: a database of their own, a context by hand, and a small world of channels, people and plans.
 
+pub mod at_once;
+pub mod counting;
 pub mod pipeline;
 pub mod source;
 pub mod statements;
@@ -90,7 +92,7 @@ impl World {
             clock,
             wake: Wake::default(),
             settings: Arc::new(settings),
-            directory: Directory::new(Arc::new(Secrets)),
+            directory: Directory::finding(Arc::new(Secrets), at_once::find),
             plans: Plans::default(),
             blobs: server::blobs::Blobs::in_memory(),
             typing: server::services::messages::typing::Typing::default(),
@@ -178,23 +180,26 @@ impl World {
         Ok(self.context.plans.load(&mut conn, id).await?)
     }
 
+    /// A notification for each contact, to be begun.
+    pub fn items(&self, plan: &Arc<PinnedPlan>, contacts: &[i64], lane: Lane) -> Vec<NewNotification> {
+        let item = |contact: &i64| NewNotification {
+            id: Uuid::now_v7(),
+            contact_id: *contact,
+            plan: Arc::clone(plan),
+            campaign_id: None,
+            trigger_id: None,
+            weight: 1,
+            lane,
+            purpose: String::new(),
+            variables: serde_json::json!({}),
+            valid_until: None,
+            deliver_after: None,
+        };
+        contacts.iter().map(item).collect()
+    }
+
     pub async fn begin(&self, plan: &Arc<PinnedPlan>, contacts: &[i64], lane: Lane) -> anyhow::Result<Vec<Uuid>> {
-        let items: Vec<NewNotification> = contacts
-            .iter()
-            .map(|contact| NewNotification {
-                id: Uuid::now_v7(),
-                contact_id: *contact,
-                plan: Arc::clone(plan),
-                campaign_id: None,
-                trigger_id: None,
-                weight: 1,
-                lane,
-                purpose: String::new(),
-                variables: serde_json::json!({}),
-                valid_until: None,
-                deliver_after: None,
-            })
-            .collect();
+        let items = self.items(plan, contacts, lane);
         let mut tx = self.context.db.begin().await?;
         notifications::begin(&self.context, &mut tx, &items).await?;
         tx.commit().await?;
