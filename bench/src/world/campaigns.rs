@@ -64,6 +64,7 @@ impl World {
             weight: 10,
             window: None,
             valid_for_ms: None,
+            at_send: false,
         };
         let new = NewCampaign {
             slug: slug.to_owned(),
