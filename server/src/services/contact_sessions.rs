@@ -2,7 +2,7 @@
 //!
 //! It is told as an event at once, and then waits in the inbox among the messages of that person: who writes and leaves has left
 //! after the message was taken up, and who comes back is there. Taken up, it begins or ends the channel session of the
-//! conversation ([`take_up`]).
+//! conversation (`take_up`).
 
 use chrono::{DateTime, Utc};
 use domain::{channel::Address, conversation::EndReason};
