@@ -114,12 +114,16 @@ def console(port, commands):
         def until(*ends):
             seen = b""
             while not seen.rstrip().endswith(ends):
-                piece = connection.recv(4096)
+                try:
+                    piece = connection.recv(4096)
+                except TimeoutError:
+                    piece = b""
                 if not piece:
-                    raise Failed(f"Jasmin's console ended: {seen!r}")
+                    raise Failed(f"Jasmin's console says no more than {seen!r}")
                 seen += piece
             return seen.decode("latin-1")
 
+        connection.sendall(b"\r\n")  # it prompts only after the first line
         until(b"jcli :")
         for command in commands:
             connection.sendall(command.encode() + b"\r\n")
