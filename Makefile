@@ -1,6 +1,6 @@
 # The commands of the project. Thin on purpose: what they do is in scripts/, and CI calls the same (.ci/run).
 .DEFAULT_GOAL := help
-.PHONY: help demo up down test test-peers bench lint fmt sqlx sqlx-check clean-local
+.PHONY: help demo up down test test-peers bench bench-peers lint fmt sqlx sqlx-check clean-local
 MAKEFLAGS += --no-print-directory
 export SQLX_OFFLINE ?= true
 
@@ -24,6 +24,9 @@ test-peers: ## check against others' programs: the providers' own libraries, and
 
 bench: ## measure against plain ways to do the same: CASE=name runs one, QUICK=1 takes three minutes
 	@CASE='$(CASE)' QUICK='$(QUICK)' scripts/bench
+
+bench-peers: ## measure beside others' programs that do the same: Celery, graphile-worker, Kannel, Jasmin
+	@PEER='$(PEER)' QUICK='$(QUICK)' scripts/bench-peers
 
 lint: ## clippy and rustdoc, warnings denied
 	cargo clippy --locked --workspace --all-targets -- -D warnings
