@@ -118,7 +118,9 @@ impl Dispatch {
                 return delivered.reject().await;
             }
         };
-        if let Err(error) = self.chunk(chunk).await {
+        // Its leases are over by then, whatever was under way: it waits for a connection that the network has lost.
+        let ended = self.context.within_for(self.lease * 3, self.chunk(chunk)).await;
+        if let Err(error) = ended.unwrap_or_else(|lost| Err(lost.into())) {
             // Its lease brings it back; what was marked without an outcome becomes UNKNOWN.
             tracing::warn!(chunk, error = format!("{error:#}"), "a chunk was left to its lease");
         }

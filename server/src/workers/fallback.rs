@@ -12,7 +12,7 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
-use super::repeat;
+use super::repeat_within;
 use crate::{
     services::{
         Context, asking,
@@ -31,7 +31,7 @@ const SCAN: Duration = Duration::from_secs(1);
 /// Decides about what is due until `stop`.
 pub async fn run(context: Context, stop: CancellationToken) {
     let deaf = AtomicBool::new(false);
-    repeat("fallback", &stop, || one(&context, &deaf), || rest(&context)).await;
+    repeat_within("fallback", &context, &stop, || one(&context, &deaf), || rest(&context)).await;
 }
 
 /// One batch. Says whether there may be more.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::repeat;
+use super::repeat_within;
 use crate::{
     services::{Context, inbound, receipts},
     wake::Topic,
@@ -15,8 +15,9 @@ const SCAN: Duration = Duration::from_secs(1);
 
 /// Merges receipts until `stop`.
 pub async fn receipts(context: Context, stop: CancellationToken) {
-    repeat(
+    repeat_within(
         "receipts",
+        &context,
         &stop,
         || async { Ok(receipts::merge(&context).await?) },
         || context.wake.wait(Topic::Receipts, SCAN),
@@ -26,8 +27,9 @@ pub async fn receipts(context: Context, stop: CancellationToken) {
 
 /// Takes up messages until `stop`. Several may run: the order of each sender is kept by the inbox itself.
 pub async fn inbound(context: Context, stop: CancellationToken) {
-    repeat(
+    repeat_within(
         "inbound",
+        &context,
         &stop,
         || async { Ok(inbound::take_up(&context).await?) },
         || context.wake.wait(Topic::Inbound, SCAN),

@@ -49,7 +49,7 @@ pub async fn run(context: Context, mut inbox: mpsc::Receiver<Writer>) {
 
 async fn store(context: &Context, ended: &[Ended]) -> Option<Vec<Stored>> {
     for tries in 0..TRIES {
-        match outcomes::store(context, ended).await {
+        match context.within(outcomes::store(context, ended)).await.unwrap_or_else(|lost| Err(lost.into())) {
             Ok(results) => return Some(results),
             Err(error) => {
                 tracing::warn!(outcomes = ended.len(), error = %error, "outcomes were not stored; they are tried again");

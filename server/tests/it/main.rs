@@ -17,6 +17,7 @@ mod hearing;
 mod killing;
 mod messages;
 mod papers;
+mod partitions;
 mod peers;
 mod plans;
 mod processes;
