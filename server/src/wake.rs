@@ -150,7 +150,7 @@ impl Wake {
     pub async fn carry(&self, topic: Topic, db: &Db) {
         loop {
             self.inner.elsewhere[topic as usize].notified().await;
-            if let Err(error) = storage::wake::notify(db, NOTIFY_CHANNEL, topic.name()).await {
+            if let Err(error) = db.within(storage::wake::notify(db, NOTIFY_CHANNEL, topic.name())).await.flatten() {
                 tracing::debug!(topic = topic.name(), error = %error, "a wake-up was not carried");
             }
             tokio::time::sleep(DEBOUNCE).await;

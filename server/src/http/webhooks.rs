@@ -9,7 +9,7 @@ use axum::{
     http::{HeaderMap, Method, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -22,11 +22,13 @@ use crate::{
         Context,
         webhooks::{self, Checked, Error},
     },
-    telemetry,
+    storage, telemetry,
 };
 
 /// Pauses between two tries to empty the spool: the first, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
+/// How long storing one may take before it goes to disk: its provider waits for an answer.
+const STORED_WITHIN: Duration = Duration::from_secs(10);
 /// When a provider that is turned away may come again, in seconds.
 const RETRY_AFTER: &str = "5";
 
@@ -87,7 +89,7 @@ async fn take(web: &Web, provider_id: i32, request: WebhookRequest) -> Response 
     let kept = match web.spool.is_empty() {
         // Older ones wait: this one goes behind them.
         false => Err(None),
-        true => webhooks::store(&web.context, &checked, arrived).await.map_err(Some),
+        true => store(&web.context, &checked, arrived).await.map_err(Some),
     };
     match kept {
         Ok(()) => telemetry::webhook(Some(provider_id), "stored"),
@@ -105,6 +107,11 @@ async fn take(web: &Web, provider_id: i32, request: WebhookRequest) -> Response 
         Ok(answer) => said(answer),
         Err(error) => refused(provider_id, &error),
     }
+}
+
+/// Stores a webhook, or says in good time that this cannot be done now: then it waits on disk. Stored twice it counts once.
+async fn store(context: &Context, checked: &Checked, arrived: DateTime<Utc>) -> storage::Result<()> {
+    context.within_for(STORED_WITHIN, webhooks::store(context, checked, arrived)).await.flatten()
 }
 
 fn said(answer: WebhookAnswer) -> Response {
@@ -180,7 +187,7 @@ async fn store_oldest(context: &Context, spool: &Spool) -> anyhow::Result<()> {
 
 async fn again(context: &Context, spooled: &Spooled) -> Result<(), Error> {
     let checked: Checked = webhooks::check(context, spooled.provider_id, &spooled.request).await?;
-    Ok(webhooks::store(context, &checked, spooled.arrived).await?)
+    Ok(store(context, &checked, spooled.arrived).await?)
 }
 
 #[cfg(test)]

@@ -1,9 +1,14 @@
 //! Use cases, by noun. Each opens a transaction, locks, loads facts, asks the domain, and stores the outcome with its events
 //! and dispatch rows; after the commit it wakes whoever has work now. No SQL, no protocol and no clock of its own lives here.
 
-use std::sync::Arc;
+use std::{future::Future, sync::Arc, time::Duration};
 
-use crate::{blobs::Blobs, clock::Clock, storage::Db, wake::Wake};
+use crate::{
+    blobs::Blobs,
+    clock::Clock,
+    storage::{self, Db},
+    wake::Wake,
+};
 
 pub mod accepting;
 pub mod archive;
@@ -79,6 +84,34 @@ pub struct Context {
     pub blobs: Blobs,
     /// Who types where, as far as this process knows.
     pub typing: messages::typing::Typing,
+}
+
+impl Context {
+    /// Does `work` within the patience of the database's connections, whichever of them it uses: see [`Db::within`].
+    ///
+    /// # Errors
+    /// [`storage::Error::Unavailable`] when there was no end in time.
+    pub async fn within<T>(&self, work: impl Future<Output = T>) -> storage::Result<T> {
+        self.within_for(self.db.patience(), work).await
+    }
+
+    /// The same with a patience of the work's own.
+    ///
+    /// # Errors
+    /// As [`within`](Self::within).
+    pub async fn within_for<T>(&self, patience: Duration, work: impl Future<Output = T>) -> storage::Result<T> {
+        tokio::pin!(work);
+        tokio::select! {
+            done = &mut work => Ok(done),
+            () = tokio::time::sleep(patience) => {
+                // Before the work is dropped: what it held goes back to the pools then.
+                for db in [&self.db, &self.lists, &self.side] {
+                    db.doubt();
+                }
+                Err(storage::Error::no_answer())
+            }
+        }
+    }
 }
 
 /// The settings that use cases ask for; `config` fills them.

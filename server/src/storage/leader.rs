@@ -1,12 +1,17 @@
 //! Leadership: one process at a time for the work that must not be done twice at once, held by a session advisory lock that dies
 //! with its connection.
 
+use std::time::Duration;
+
 use sqlx::{Connection, PgConnection, Postgres, pool::PoolConnection};
 
 use super::{Db, Result};
 
 /// The first half of every advisory lock key of ours, so that they can be told from others' in `pg_locks`.
 pub const LOCK_NAMESPACE: i32 = 0x5357_4244; // "SWBD"
+
+/// How long a leader that looks after its work each second may be silent before its lock goes to another process.
+pub const SILENCE: Duration = Duration::from_secs(15);
 
 /// A lock that this process holds, and the connection that holds it.
 #[derive(Debug)]
@@ -31,6 +36,17 @@ impl Leadership {
         }
         let _ = conn.close().await;
         Ok(None)
+    }
+
+    /// Has the server end this connection, and with it the lock, when it hears nothing for `silence`: a leader that the network has
+    /// cut off cannot say that it is gone. Whoever asks for this must say something more often.
+    ///
+    /// # Errors
+    /// What storage says.
+    pub async fn end_in_silence(&mut self, silence: Duration) -> Result<()> {
+        let silence = format!("{}ms", silence.as_millis());
+        sqlx::query!("select set_config('idle_session_timeout', $1, false)", silence).fetch_one(&mut self.conn).await?;
+        Ok(())
     }
 
     /// Whether the lock is still held: the connection that holds it answers.

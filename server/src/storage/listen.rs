@@ -4,10 +4,15 @@
 use std::time::Duration;
 
 use sqlx::postgres::PgListener;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 /// The longest pause before the connection is tried again.
 const MAX_PAUSE: Duration = Duration::from_secs(5);
+/// After so long without a word it is asked whether the connection still carries any.
+const SILENCE: Duration = Duration::from_secs(15);
+/// How long the answer to that may take.
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// Hears what is said on `channel` until `stop`. `heard` is given the payload, or nothing when payloads may have been missed:
 /// on every new connection.
@@ -20,8 +25,14 @@ pub async fn listen(url: &str, channel: &str, stop: CancellationToken, heard: im
             heard(None);
             pause = Duration::from_millis(100);
             loop {
-                // The library reconnects by itself after some losses, and says so with nothing.
-                heard(listener.try_recv().await?.as_ref().map(sqlx::postgres::PgNotification::payload));
+                match timeout(SILENCE, listener.try_recv()).await {
+                    // The library reconnects by itself after some losses, and says so with nothing.
+                    Ok(said) => heard(said?.as_ref().map(sqlx::postgres::PgNotification::payload)),
+                    // Nothing was said, or nothing can be heard any more. To listen again changes nothing and is answered.
+                    Err(_) => {
+                        timeout(ANSWER, listener.listen(channel)).await.map_err(|_| sqlx::Error::PoolTimedOut)??
+                    }
+                }
             }
         };
         let ended: Result<std::convert::Infallible, sqlx::Error> =

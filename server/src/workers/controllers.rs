@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::repeat;
+use super::repeat_within;
 use crate::{
     services::{Context, controllers::running},
     storage::controllers::inbox,
@@ -17,7 +17,7 @@ const SCAN: Duration = Duration::from_secs(1);
 
 /// Answers intents until `stop`.
 pub async fn run(context: Context, stop: CancellationToken) {
-    repeat("controllers", &stop, || pass(&context), || rest(&context)).await;
+    repeat_within("controllers", &context, &stop, || pass(&context), || rest(&context)).await;
 }
 
 /// Reads on, and answers one. Says whether there may be more.

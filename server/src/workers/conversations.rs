@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::repeat;
+use super::repeat_within;
 use crate::{
     services::{Context, conversations::timers},
     storage::conversation_timers,
@@ -17,7 +17,7 @@ const SCAN: Duration = Duration::from_secs(1);
 
 /// Works off what is due until `stop`.
 pub async fn run(context: Context, stop: CancellationToken) {
-    repeat("conversations", &stop, || pass(&context), || rest(&context)).await;
+    repeat_within("conversations", &context, &stop, || pass(&context), || rest(&context)).await;
 }
 
 /// One batch. Says whether there may be more.

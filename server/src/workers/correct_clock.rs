@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use chrono::{TimeDelta, Utc};
 use tokio_util::sync::CancellationToken;
 
-use super::repeat;
+use super::repeat_within;
 use crate::{clock::Measured, services::Context, storage::receiving, telemetry};
 
 /// How often the offset is measured.
@@ -19,8 +19,9 @@ const NOTABLE_SECS: f64 = 2.0;
 
 /// Measures until `stop`.
 pub async fn run(context: Context, measured: Measured, stop: CancellationToken) {
-    repeat(
+    repeat_within(
         "correct_clock",
+        &context,
         &stop,
         || async { measure(&context, &measured).await.map(|_| false) },
         || tokio::time::sleep(EVERY),

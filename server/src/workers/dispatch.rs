@@ -139,7 +139,9 @@ impl Dispatch {
                 return delivered.reject().await;
             }
         };
-        if let Err(error) = self.chunk(ticket).await {
+        // Its leases are over by then, whatever was under way: it waits for a connection that the network has lost.
+        let ended = self.context.within_for(self.lease * 3, self.chunk(ticket)).await;
+        if let Err(error) = ended.unwrap_or_else(|lost| Err(lost.into())) {
             // Its lease brings it back; what was marked without an outcome becomes UNKNOWN.
             tracing::warn!(chunk = ticket.chunk, error = format!("{error:#}"), "a chunk was left to its lease");
         }

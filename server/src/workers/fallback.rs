@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use super::repeat;
+use super::repeat_within;
 use crate::{
     services::{
         Context, asking,
@@ -38,7 +38,7 @@ struct Last {
 /// Decides about what is due until `stop`.
 pub async fn run(context: Context, stop: CancellationToken) {
     let last = Mutex::new(Last::default());
-    repeat("fallback", &stop, || one(&context, &last), || rest(&context, &last)).await;
+    repeat_within("fallback", &context, &stop, || one(&context, &last), || rest(&context, &last)).await;
 }
 
 /// One batch. Says whether there may be more.

@@ -22,5 +22,5 @@ const LOOK: Duration = Duration::from_secs(1);
 pub async fn run(context: Context, stop: CancellationToken) {
     let mappers = Mappers::default();
     let pass = || async { Ok(batch::take(&context, &mappers, BATCH).await? > 0) };
-    super::repeat("firings", &stop, pass, || context.wake.wait(Topic::Firings, LOOK)).await;
+    super::repeat_within("firings", &context, &stop, pass, || context.wake.wait(Topic::Firings, LOOK)).await;
 }

@@ -22,7 +22,10 @@ use crate::{
             telling::{Patience, Teller, Told},
         },
     },
-    storage::{self, leader::Leadership},
+    storage::{
+        self,
+        leader::{Leadership, SILENCE},
+    },
     telemetry,
     wake::Topic,
 };
@@ -59,7 +62,7 @@ pub async fn run(context: Context, settings: Webhooks, stop: CancellationToken) 
 pub async fn tell(context: Context, poster: Poster, patience: Patience, stop: CancellationToken) {
     let teller = Teller::new(context.clone(), poster, patience);
     let pass = || async {
-        if let Some(mut leadership) = Leadership::try_acquire(&context.side, LEADER).await? {
+        if let Some(mut leadership) = context.within(Leadership::try_acquire(&context.side, LEADER)).await?? {
             tokio::select! {
                 () = stop.cancelled() => {}
                 ended = lead(&context, &teller, &mut leadership) => ended?,
@@ -75,9 +78,10 @@ async fn lead(context: &Context, teller: &Teller, leadership: &mut Leadership) -
     let mut told: FuturesUnordered<BoxFuture<'_, String>> = FuturesUnordered::new();
     let mut in_hand: HashSet<String> = HashSet::new();
     let mut looked = Instant::now();
+    leadership.end_in_silence(SILENCE).await?;
     loop {
         let mut pause = SCAN;
-        for due in storage::hooks::due(&mut *context.lists.conn().await?).await? {
+        for due in context.within(async { storage::hooks::due(&mut *context.lists.conn().await?).await }).await?? {
             if due.pause_secs > 0.0 {
                 pause = pause.min(Duration::from_secs_f64(due.pause_secs.min(SCAN.as_secs_f64())));
             } else if in_hand.insert(due.slug.clone()) {
@@ -86,8 +90,8 @@ async fn lead(context: &Context, teller: &Teller, leadership: &mut Leadership) -
         }
         if looked.elapsed() >= LOOK {
             looked = Instant::now();
-            anyhow::ensure!(leadership.still_held().await, "the lock was lost");
-            measure(context).await?;
+            anyhow::ensure!(context.within(leadership.still_held()).await?, "the lock was lost");
+            context.within(measure(context)).await??;
         }
         // A gap after a wake-up gathers what comes together.
         let rest = async {

@@ -33,7 +33,9 @@ const AHEAD: u64 = 7;
 /// Keeps house until `stop`.
 pub async fn run(context: Context, retention: Retention, stop: CancellationToken) {
     while !stop.is_cancelled() {
-        let pause = match lead(&context, retention, &stop).await {
+        // What was not done within that time goes on with the next turn.
+        let turn = context.within_for(EVERY, lead(&context, retention, &stop)).await;
+        let pause = match turn.unwrap_or_else(|lost| Err(lost.into())) {
             Ok(true) => EVERY,
             Ok(false) => RETRY,
             Err(error) => {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::repeat;
+use super::repeat_within;
 use crate::services::{Context, mailing};
 
 /// How often lists are looked at: some seconds more or less are nothing to people who will call.
@@ -13,5 +13,5 @@ const SCAN: Duration = Duration::from_secs(5);
 /// Mails call lists until `stop`.
 pub async fn run(context: Context, stop: CancellationToken) {
     let pass = || async { Ok(mailing::pass(&context).await?) };
-    repeat("mailing", &stop, pass, || tokio::time::sleep(SCAN)).await;
+    repeat_within("mailing", &context, &stop, pass, || tokio::time::sleep(SCAN)).await;
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::repeat;
+use super::repeat_within;
 use crate::{
     services::{Context, inbound, receipts},
     wake::Topic,
@@ -17,8 +17,9 @@ const SELDOM: Duration = Duration::from_secs(10);
 
 /// Merges receipts until `stop`.
 pub async fn receipts(context: Context, stop: CancellationToken) {
-    repeat(
+    repeat_within(
         "receipts",
+        &context,
         &stop,
         || async { Ok(receipts::merge(&context).await?) },
         || context.wake.wait(Topic::Receipts, SCAN),
@@ -37,8 +38,9 @@ pub async fn inbound_beside(context: Context, stop: CancellationToken) {
 }
 
 async fn take_up(context: Context, scan: Duration, stop: CancellationToken) {
-    repeat(
+    repeat_within(
         "inbound",
+        &context,
         &stop,
         || async { Ok(inbound::take_up(&context).await?) },
         || context.wake.wait(Topic::Inbound, scan),

@@ -6,6 +6,8 @@ use std::{future::Future, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 pub mod archive;
+use crate::services::Context;
+
 pub mod calls;
 pub mod captures;
 pub mod commands;
@@ -32,6 +34,31 @@ pub mod writer;
 
 /// Pauses after errors: short at first, then at most this.
 const MAX_PAUSE: Duration = Duration::from_secs(5);
+
+/// As [`repeat`], for passes that are short: one that does not end within `patience` stands on a connection that the network has
+/// lost, is dropped, and counts as failed; so does a rest. Without this a worker would wait for ever.
+pub async fn repeat_within<P, PF, R, RF>(
+    name: &'static str,
+    context: &Context,
+    stop: &CancellationToken,
+    mut pass: P,
+    mut rest: R,
+) where
+    P: FnMut() -> PF,
+    PF: Future<Output = anyhow::Result<bool>>,
+    R: FnMut() -> RF,
+    RF: Future<Output = ()>,
+{
+    let bounded = || {
+        let pass = pass();
+        async { context.within(pass).await? }
+    };
+    let resting = || {
+        let rest = rest();
+        async { drop(context.within(rest).await) }
+    };
+    repeat(name, stop, bounded, resting).await;
+}
 
 /// Runs `pass` for ever: `Ok(true)` at once again (there was a full batch), `Ok(false)` after `rest` has returned, an error
 /// after a pause that grows. Ends when `stop` is cancelled, between two passes.

@@ -33,6 +33,10 @@ const MEND_EVERY: Duration = Duration::from_secs(10);
 /// The longest sleep without a wake-up: within it a campaign is completed after its last notification has ended.
 const SCAN: Duration = Duration::from_secs(1);
 
+/// A turn that is not over within this waits for a connection that the network has lost: reading a page of an audience may take
+/// its time.
+const LONGEST_PASS: Duration = Duration::from_secs(600);
+
 /// One planner.
 #[derive(Debug)]
 pub struct Planner {
@@ -56,7 +60,7 @@ impl Planner {
     pub async fn run(self, stop: CancellationToken) {
         let context = self.context.clone();
         let planner = tokio::sync::Mutex::new(self);
-        let pass = || async { planner.lock().await.pass().await };
+        let pass = || async { context.within_for(LONGEST_PASS, planner.lock().await.pass()).await? };
         let rest = || async {
             let next = planner.lock().await.next_start;
             rest(&context, next).await;

@@ -10,7 +10,10 @@ use super::repeat;
 use crate::{
     bus::exchange::Exchange,
     services::{Context, events::publishing},
-    storage::{event_sinks, leader::Leadership},
+    storage::{
+        event_sinks,
+        leader::{Leadership, SILENCE},
+    },
     telemetry,
     wake::Topic,
 };
@@ -24,7 +27,7 @@ const SCAN: Duration = Duration::from_secs(1);
 pub async fn run(context: Context, url: Option<SecretString>, stop: CancellationToken) {
     let Some(url) = url else { return stop.cancelled().await };
     let pass = || async {
-        if let Some(mut leadership) = Leadership::try_acquire(&context.side, LEADER).await? {
+        if let Some(mut leadership) = context.within(Leadership::try_acquire(&context.side, LEADER)).await?? {
             lead(&context, &url, &mut leadership, &stop).await?;
         }
         Ok(false)
@@ -39,6 +42,7 @@ async fn lead(
     leadership: &mut Leadership,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
+    leadership.end_in_silence(SILENCE).await?;
     let exchange = Exchange::open(url.expose_secret()).await?;
     tracing::info!("this process publishes events to the exchange");
     let ended = tokio::select! {
@@ -51,13 +55,13 @@ async fn lead(
 
 async fn publish(context: &Context, exchange: &Exchange, leadership: &mut Leadership) -> anyhow::Result<()> {
     loop {
-        while let Some(page) = publishing::next(context, leadership.conn()).await? {
+        while let Some(page) = context.within(publishing::next(context, leadership.conn())).await?? {
             exchange.publish(&page.messages).await?;
-            let ours = publishing::confirmed(leadership.conn(), &page).await?;
+            let ours = context.within(publishing::confirmed(leadership.conn(), &page)).await??;
             anyhow::ensure!(ours, "another process has moved the position");
             telemetry::events_out("published", u64::try_from(page.messages.len()).unwrap_or_default());
         }
-        let lag = event_sinks::lag(leadership.conn(), publishing::SINK).await?;
+        let lag = context.within(event_sinks::lag(leadership.conn(), publishing::SINK)).await??;
         telemetry::event_lag(publishing::SINK.to_owned(), lag.unwrap_or_default());
         context.wake.wait(Topic::Publish, SCAN).await;
     }

@@ -12,7 +12,7 @@ use domain::fallback::MAX_CATCH_UP;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::repeat;
+use super::repeat_within;
 use crate::{
     services::Context,
     storage::{Conn, Error, receiving},
@@ -26,8 +26,9 @@ const GAP_SECS: f64 = 6.0;
 /// Says it until `stop`: `receiver` is the identity of the process's spool, and `spooling` says whether webhooks wait in it. A
 /// process that leaves nothing behind takes its leave at the end.
 pub async fn run(context: Context, receiver: Uuid, spooling: impl Fn() -> bool, stop: CancellationToken) {
-    repeat(
+    repeat_within(
         "receiving",
+        &context,
         &stop,
         || async {
             pass(&context, receiver, spooling()).await?;

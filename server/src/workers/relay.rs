@@ -26,7 +26,7 @@ use crate::{
     },
     storage::{
         self,
-        leader::Leadership,
+        leader::{Leadership, SILENCE},
         pulling,
         queue::{self, Granted, Look, WaitingGroup, Want},
     },
@@ -59,7 +59,7 @@ impl Relay {
     /// Runs until `stop`: waits to lead, then leads.
     pub async fn run(self, stop: CancellationToken) {
         while !stop.is_cancelled() {
-            match Leadership::try_acquire(&self.context.db, LEADER).await {
+            match self.context.within(Leadership::try_acquire(&self.context.db, LEADER)).await.flatten() {
                 Ok(Some(mut leadership)) => {
                     tracing::info!("the relay leads");
                     if let Err(error) = self.lead(&mut leadership, &stop).await {
@@ -74,12 +74,20 @@ impl Relay {
     }
 
     async fn lead(&self, leadership: &mut Leadership, stop: &CancellationToken) -> anyhow::Result<()> {
+        leadership.end_in_silence(SILENCE).await?;
         let mut pace = Pace::load(leadership.conn()).await?;
         let mut generation = self.bus.generation();
         generation.mark_changed();
         while !stop.is_cancelled() {
-            self.meet_new_connection(leadership, &mut generation).await?;
-            let sleep = if self.bus.healthy() { self.pass(leadership, &mut pace).await? } else { SCAN };
+            let turn = async {
+                self.meet_new_connection(leadership, &mut generation).await?;
+                if self.bus.healthy() {
+                    return self.pass(leadership, &mut pace).await;
+                }
+                anyhow::ensure!(leadership.still_held().await, "the lock was lost");
+                Ok(SCAN)
+            };
+            let sleep = self.context.within(turn).await??;
             tokio::select! {
                 () = stop.cancelled() => {}
                 _ = generation.changed() => generation.mark_changed(),

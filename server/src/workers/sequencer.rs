@@ -8,7 +8,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     services::Context,
-    storage::{events, leader::Leadership},
+    storage::{
+        events,
+        leader::{Leadership, SILENCE},
+    },
     wake::Topic,
 };
 
@@ -24,7 +27,7 @@ const SCAN: Duration = Duration::from_secs(1);
 /// Numbers events until `stop`.
 pub async fn run(context: Context, stop: CancellationToken) {
     while !stop.is_cancelled() {
-        match Leadership::try_acquire(&context.side, LEADER).await {
+        match context.within(Leadership::try_acquire(&context.side, LEADER)).await.flatten() {
             Ok(Some(mut leadership)) => {
                 if let Err(error) = lead(&context, &mut leadership, &stop).await {
                     tracing::warn!(error = format!("{error:#}"), "the sequencer lost its lead");
@@ -38,10 +41,9 @@ pub async fn run(context: Context, stop: CancellationToken) {
 }
 
 async fn lead(context: &Context, leadership: &mut Leadership, stop: &CancellationToken) -> anyhow::Result<()> {
+    leadership.end_in_silence(SILENCE).await?;
     while !stop.is_cancelled() {
-        let mut tx = leadership.conn().begin().await?;
-        let numbered = events::sequence(&mut tx, BATCH).await?;
-        tx.commit().await?;
+        let numbered = context.within(number(leadership)).await??;
         if numbered > 0 {
             // A signal wakes one waiter, so each kind of reader has its own.
             for topic in [Topic::Numbered, Topic::Publish, Topic::Hooks, Topic::Controllers] {
@@ -56,4 +58,11 @@ async fn lead(context: &Context, leadership: &mut Leadership, stop: &Cancellatio
         }
     }
     Ok(())
+}
+
+async fn number(leadership: &mut Leadership) -> anyhow::Result<i64> {
+    let mut tx = leadership.conn().begin().await?;
+    let numbered = events::sequence(&mut tx, BATCH).await?;
+    tx.commit().await?;
+    Ok(numbered)
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use domain::{delivery::AfterUnknown, fallback::outcome::MAX_LOST_LEASES, notification::Reason};
 use tokio_util::sync::CancellationToken;
 
-use super::repeat;
+use super::repeat_within;
 use crate::{
     channels::Sent,
     services::{
@@ -24,7 +24,7 @@ const SCAN: Duration = Duration::from_secs(1);
 
 /// Sweeps until `stop`.
 pub async fn run(context: Context, stop: CancellationToken) {
-    repeat("sweep", &stop, || pass(&context), || tokio::time::sleep(SCAN)).await;
+    repeat_within("sweep", &context, &stop, || pass(&context), || tokio::time::sleep(SCAN)).await;
 }
 
 /// One batch. Says whether there may be more.

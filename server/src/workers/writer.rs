@@ -56,7 +56,7 @@ pub async fn run(context: Context, mut inbox: mpsc::Receiver<Writer>) {
 
 async fn write(context: &Context, went: &[Went]) -> Option<Vec<Written>> {
     for tries in 0..TRIES {
-        match accepting::store(context, went).await {
+        match context.within(accepting::store(context, went)).await.unwrap_or_else(|lost| Err(lost.into())) {
             Ok(written) => return Some(written),
             Err(error) => {
                 tracing::warn!(outcomes = went.len(), error = %error, "outcomes were not stored; they are tried again");

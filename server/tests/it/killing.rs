@@ -24,7 +24,8 @@ const LEASE: Duration = Duration::from_secs(8);
 /// What the killed relay had granted to nobody comes back after a minute; a busy machine needs its time on top.
 const A_LEASE_OF_THE_BUS_AND_MORE: Duration = Duration::from_secs(180);
 
-async fn people(world: &World, base_url: &str) -> anyhow::Result<()> {
+/// Everybody of these stories, begun on one SMS channel at `base_url`.
+pub async fn people(world: &World, base_url: &str) -> anyhow::Result<()> {
     world.sms_channel("sms-a", base_url).await?;
     let mut contacts = Vec::new();
     for n in 0..PEOPLE {
@@ -36,7 +37,7 @@ async fn people(world: &World, base_url: &str) -> anyhow::Result<()> {
 }
 
 /// Everyone has an attempt that was accepted or is UNKNOWN, and whoever got two messages has an UNKNOWN on record.
-async fn everyone_is_reached_once(world: &World, sim: &simulator::Simulator) -> anyhow::Result<usize> {
+pub async fn everyone_is_reached_once(world: &World, sim: &simulator::Simulator) -> anyhow::Result<usize> {
     let mut received: HashMap<String, usize> = HashMap::new();
     for call in sim.calls().await {
         *received.entry(call.to).or_default() += 1;
@@ -58,7 +59,8 @@ async fn everyone_is_reached_once(world: &World, sim: &simulator::Simulator) -> 
     Ok(unknown.len())
 }
 
-async fn nothing_is_left(world: &World) -> anyhow::Result<()> {
+/// Fails while something is queued, on the wire, or in a chunk.
+pub async fn nothing_is_left(world: &World) -> anyhow::Result<()> {
     let open = world.count("select count(*) from delivery where work in ('queued', 'sending')").await?;
     anyhow::ensure!(open == 0, "{open} deliveries are open");
     let chunks = world.count("select count(*) from dispatch").await?;

@@ -18,6 +18,7 @@ mod hearing;
 mod killing;
 mod messages;
 mod papers;
+mod partitions;
 mod peers;
 mod plans;
 mod processes;
