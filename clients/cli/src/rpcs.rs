@@ -65,6 +65,7 @@ rpcs! {
         GetCampaignProgress(GetCampaignProgressRequest) -> v1::CampaignProgress;
         ListCampaignRecipients(ListCampaignRecipientsRequest) -> v1::ListCampaignRecipientsResponse;
         CountCampaignRecipients(CountCampaignRecipientsRequest) -> v1::CountCampaignRecipientsResponse;
+        ExportCampaignRecipients(ExportCampaignRecipientsRequest) -> v1::ExportCampaignRecipientsResponse;
         WatchCampaign(WatchCampaignRequest) -> v1::WatchCampaignResponse;
     }
     ChannelService {

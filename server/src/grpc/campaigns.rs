@@ -48,6 +48,7 @@ pub struct Campaigns {
 
 #[tonic::async_trait]
 impl CampaignService for Campaigns {
+    type ExportCampaignRecipientsStream = ResponseStream<v1::ExportCampaignRecipientsResponse>;
     type WatchCampaignStream = ResponseStream<v1::WatchCampaignResponse>;
 
     async fn create_campaign(
@@ -221,6 +222,21 @@ impl CampaignService for Campaigns {
         })?;
         let count = campaigns::count_recipients(&self.context, &slug, &filter).await?;
         Ok(Response::new(v1::CountCampaignRecipientsResponse { count }))
+    }
+
+    async fn export_campaign_recipients(
+        &self,
+        request: Request<v1::ExportCampaignRecipientsRequest>,
+    ) -> Result<Response<Self::ExportCampaignRecipientsStream>, Status> {
+        let (slug, filter, after) = convert::read(&self.context, request.get_ref().clone(), |r, f| {
+            let after = shown::export_cursor(&r.cursor, f);
+            (f.name("parent", "campaigns", &r.parent), shown::filter(r.filter, f), after)
+        })?;
+        // What is not there is refused before the stream begins.
+        campaigns::get(&self.context, &slug).await?;
+        let parts = campaigns::export::parts(self.context.clone(), slug, filter, after);
+        let parts = parts.map(|part| part.map(shown::exported).map_err(Status::from));
+        Ok(Response::new(bounded(&request, &self.shutdown, parts)))
     }
 
     async fn watch_campaign(

@@ -3,6 +3,7 @@
 use clap::Subcommand;
 use proto::v1::{self, watch_campaign_response::Update as Seen};
 
+use super::campaign_export::{self, Format};
 use super::plan::SpecArgs;
 use super::shared::{Create, Named, Paging, Update, Verb, mask};
 use crate::error::Error;
@@ -47,6 +48,7 @@ pub const RECIPIENTS: Columns = &[
   switchboard-cli campaigns watch monsoon
   switchboard-cli campaigns recipients monsoon --state exhausted --failure fall_over
   switchboard-cli campaigns recipients monsoon --state skipped --count
+  switchboard-cli campaigns export monsoon > monsoon.csv
   switchboard-cli campaigns pause monsoon")]
 pub enum Campaigns {
     /// Create a campaign, which is a draft until it is started.
@@ -111,6 +113,19 @@ pub enum Campaigns {
         #[command(flatten)]
         paging: Paging,
     },
+    /// Write every recipient with what came of it, as CSV or as JSON lines; a broken connection goes on where it was.
+    Export {
+        /// The campaign.
+        name: String,
+        #[command(flatten)]
+        filter: Filter,
+        /// What to write; without it JSON lines with `--json`, else CSV.
+        #[arg(long, value_enum)]
+        format: Option<Format>,
+        /// Go on behind this cursor: CSV has no headings then.
+        #[arg(long, default_value = "", hide_default_value = true)]
+        cursor: String,
+    },
     /// Follow a campaign until it has ended; Ctrl-C stops watching.
     Watch(Named),
 }
@@ -139,6 +154,13 @@ pub struct Filter {
     /// Only those whose last failure is of this class.
     #[arg(long = "failure", value_name = "CLASS", value_parser = pairs::failure_class)]
     failure_classes: Vec<i32>,
+}
+
+impl Filter {
+    fn message(self) -> v1::RecipientFilter {
+        let Self { states, skip_reasons, failure_classes } = self;
+        v1::RecipientFilter { states, skip_reasons, failure_classes }
+    }
 }
 
 impl Fields {
@@ -213,6 +235,11 @@ impl Campaigns {
             Self::Recipients { name, filter, count, paging } => {
                 recipients(session, full(&name), filter, count, &paging).await
             }
+            Self::Export { name, filter, format, cursor } => {
+                let request =
+                    v1::ExportCampaignRecipientsRequest { parent: full(&name), filter: Some(filter.message()), cursor };
+                campaign_export::export(session, request, format).await
+            }
             Self::Watch(Named { name }) => watch(session, full(&name)).await,
         }
     }
@@ -239,8 +266,7 @@ async fn recipients(
     count: bool,
     paging: &Paging,
 ) -> Result<(), Error> {
-    let Filter { states, skip_reasons, failure_classes } = filter;
-    let filter = Some(v1::RecipientFilter { states, skip_reasons, failure_classes });
+    let filter = Some(filter.message());
     if count {
         let request = v1::CountCampaignRecipientsRequest { parent, filter };
         return session.show_as(request, |out, it| out.line(&it.count.to_string())).await.map(drop);

@@ -3,6 +3,7 @@
 
 pub mod audiences;
 pub mod call_lists;
+pub mod campaign_export;
 pub mod campaigns;
 pub mod channels;
 pub mod chat;

@@ -130,3 +130,41 @@ fn ctrl_c_ends_a_watch_cleanly() {
     let output = child.wait_with_output().unwrap();
     assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
 }
+
+fn exported(number: usize, name: &str) -> v1::ExportCampaignRecipientsResponse {
+    let recipient = v1::CampaignRecipient {
+        contact: format!("contacts/{number}"),
+        display_name: name.into(),
+        state: State::Replied.into(),
+        ..Default::default()
+    };
+    let cursor = format!("c{number}");
+    v1::ExportCampaignRecipientsResponse { recipients: vec![recipient], cursor, read_time: None }
+}
+
+#[test]
+fn an_export_that_breaks_goes_on_and_writes_everyone_once() {
+    let fake = Fake::start();
+    let first = Reply::messages(&[exported(1, "Asha, of Pune")]).then(Status::unavailable("restarting"));
+    fake.answers("CampaignService.ExportCampaignRecipients", [first, Reply::messages(&[exported(2, "=1+1")])]);
+    let text = done(&fake, &["campaigns", "export", "monsoon", "--state", "replied"]);
+    let lines: Vec<_> = text.lines().collect();
+    assert!(lines[0].starts_with("contact,called,state,"), "{text}");
+    assert!(lines[1].starts_with("contacts/1,\"Asha, of Pune\",REPLIED,"), "{text}");
+    assert!(lines[2].starts_with("contacts/2,'=1+1,REPLIED,"), "{text}");
+    assert_eq!(lines.len(), 3);
+    let asked: Vec<v1::ExportCampaignRecipientsRequest> = fake.asked("CampaignService.ExportCampaignRecipients");
+    let from: Vec<_> = asked.iter().map(|it| (it.parent.as_str(), it.cursor.as_str())).collect();
+    assert_eq!(from, [("campaigns/monsoon", ""), ("campaigns/monsoon", "c1")]);
+}
+
+#[test]
+fn an_export_that_is_given_up_says_where_to_go_on() {
+    let fake = Fake::start();
+    let broken = Reply::messages(&[exported(1, "A")]).then(Status::internal("no"));
+    fake.answers("CampaignService.ExportCampaignRecipients", [broken]);
+    let ended = run(&fake, &["campaigns", "export", "monsoon", "--format", "json"]);
+    assert_eq!(ended.out.lines().count(), 1, "{ended:?}");
+    assert!(ended.out.contains("\"contact\":\"contacts/1\"") && ended.err.contains("--cursor c1"), "{ended:?}");
+    assert_eq!(ended.code, 1);
+}

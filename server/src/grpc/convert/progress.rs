@@ -9,7 +9,12 @@ use domain::{
 use proto::v1;
 
 use super::{Faults, campaign, common};
-use crate::services::campaigns::{RecipientFilter, RecipientRow, name, progress::Progress};
+use uuid::Uuid;
+
+use crate::services::{
+    Violation,
+    campaigns::{RecipientFilter, RecipientRow, export::Part, name, progress::Progress},
+};
 
 /// How far a campaign is, of the contract.
 #[must_use]
@@ -144,5 +149,28 @@ pub fn recipient(row: RecipientRow) -> v1::CampaignRecipient {
         failure_class: class.unwrap_or_default().into(),
         failure_code: last.and_then(|l| l.failure_code.clone()).unwrap_or_default(),
         update_time: Some(common::timestamp(row.changed_at)),
+    }
+}
+
+/// Behind which recipient an export goes on.
+pub fn export_cursor(cursor: &str, faults: &mut Faults) -> Option<Uuid> {
+    if cursor.is_empty() {
+        return None;
+    }
+    let read = Uuid::try_parse(cursor).ok();
+    if read.is_none() {
+        let words = "is no cursor of an export: give the one of the last part, or none";
+        faults.add(Violation::new("cursor", words).because("CURSOR_INVALID"));
+    }
+    read
+}
+
+/// A part of an export.
+#[must_use]
+pub fn exported(part: Part) -> v1::ExportCampaignRecipientsResponse {
+    v1::ExportCampaignRecipientsResponse {
+        recipients: part.recipients.into_iter().map(recipient).collect(),
+        cursor: part.last.to_string(),
+        read_time: Some(common::timestamp(part.read_at)),
     }
 }

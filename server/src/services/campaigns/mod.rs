@@ -2,6 +2,7 @@
 //! [`planning`], how they end in [`ending`], what they would do in [`validating`].
 
 pub mod ending;
+pub mod export;
 pub mod planning;
 pub mod progress;
 pub mod spec;

@@ -2,6 +2,7 @@
 
 mod audiences;
 mod conversing;
+mod exporting;
 mod life;
 mod mailing;
 mod planning;
