@@ -95,7 +95,7 @@ async fn a_chunk_of_fifty_costs_two_statements() -> anyhow::Result<()> {
     assert_eq!(tickets.len(), 3);
     let (dispatch, _tasks) = dispatch(&world);
     world.context.directory.snapshot(&world.context.side).await?;
-    let counting = Counting::start();
+    let counting = Counting::start(&world).await?;
     for ticket in &tickets {
         dispatch.chunk(*ticket).await?;
     }
@@ -163,7 +163,7 @@ async fn an_outcome_whose_delivery_has_changed_since_its_mark_is_decided_anew() 
             chunk: tickets[0].chunk,
         })
         .collect();
-    let counting = Counting::start();
+    let counting = Counting::start(&world).await?;
     let written = server::services::accepting::store(&world.context, &went).await?;
     let said = counted(&counting);
     assert!(said.len() > 1, "one of them was decided anew: {said:#?}");
@@ -200,7 +200,7 @@ async fn a_page_begins_with_two_statements() -> anyhow::Result<()> {
     world.begin(&plan, &contacts[..1], Lane::Bulk).await?; // the group is made
     world.begin(&plan, &contacts[..1], Lane::Bulk).await?; // and known
     world.context.directory.snapshot(&world.context.side).await?;
-    let counting = Counting::start();
+    let counting = Counting::start(&world).await?;
     world.begin(&plan, &contacts, Lane::Bulk).await?;
     let said = counted(&counting);
     assert_eq!(said.len(), 2, "{said:#?}");
@@ -229,7 +229,7 @@ async fn an_interactive_delivery_costs_six_statements_up_to_its_end() -> anyhow:
     tasks.spawn(dispatch.run(bus, queue, stop.clone()));
     tasks.spawn(fallback::run(context.clone(), stop.clone()));
     let mut watch = Counting::watch(&world.db.url).await?;
-    let counting = Counting::start();
+    let counting = Counting::start(&world).await?;
     let mut costs = Vec::new();
     for contact in contacts {
         counting.take();
@@ -259,7 +259,7 @@ async fn who_has_nothing_to_do_asks_once() -> anyhow::Result<()> {
     let world = World::new().await?;
     let mut planner = Planner::new(world.context.clone());
     planner.pass().await?;
-    let counting = Counting::start();
+    let counting = Counting::start(&world).await?;
     fallback::pass(&world.context).await?;
     let said = counting.take();
     assert_eq!(said.len(), 1, "fallback: {said:#?}");
@@ -276,7 +276,7 @@ async fn events_that_follow_each_other_closely_are_numbered_together() -> anyhow
     let mut tasks = JoinSet::new();
     let stop = CancellationToken::new();
     let mut watch = Counting::watch(&world.db.url).await?;
-    let counting = Counting::start();
+    let counting = Counting::start(&world).await?;
     tasks.spawn(sequencer::run(world.context.clone(), stop.clone()));
     let say = "insert into event_out (kind, type, at) values ('channel', 'state_changed', now())";
     for n in 1..=20_i64 {
