@@ -45,6 +45,7 @@ def ours(world):
 
 
 def entries(figures, skipped, failed, wanted, without_ours):
+    """The rows; `failed` names peers, and `ours` where it was ours."""
     for name, unit, words, our_name, goal, note in ROWS:
         peer = name.split("-")[0]
         if peer not in wanted:
@@ -54,8 +55,8 @@ def entries(figures, skipped, failed, wanted, without_ours):
         elif without_ours:
             note += f"; ours was not measured: {without_ours}"
         made = report.entry(f"peers/{name}", unit, figures[our_name], words, figures[name], goal, note)
-        if peer in failed:
-            made["error"] = failed[peer]
+        if error := failed.get(peer) or failed.get("ours"):
+            made["error"] = error
         yield made
 
 
@@ -76,13 +77,14 @@ def measure(world, wanted):
             except (Failed, OSError, TimeoutError, peers.load.Refused) as why:
                 failed[name] = f"{type(why).__name__}: {why}"
             world.say(f"{name}: round {number + 1} of {rounds}{', skipped' * (name in skipped)}{', FAILED' * (name in failed)}")
-        if not without_ours:
+        if not without_ours and "ours" not in failed:
             try:
                 for figure, value in ours(world).items():
                     figures[figure].append(value)
                 world.say(f"ours: round {number + 1} of {rounds}")
             except Failed as why:
-                without_ours = f"it failed: {why}"
+                failed["ours"] = f"ours: {why}"
+                world.say("ours: FAILED")
     return list(entries(figures, skipped, failed, wanted, without_ours)), bool(failed)
 
 

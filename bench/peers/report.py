@@ -40,7 +40,7 @@ def figure(value):
 def table(entries):
     rows = [("what", "ours (spread)", "unit", "peer", "ratio (spread)", "goal", "met")]
     for e in entries:
-        span = lambda name: f" ({figure(e[name][0])}..{figure(e[name][1])})" if e[name] else ""
+        span = lambda name: f" ({figure(e[name][0])}..{figure(e[name][1])})" if e[name] and e[name][0] < e[name][1] else ""
         met = {True: "yes", False: "NO", None: ""}[e["met"]]
         peer = f"{figure(e['baseline_value'])} {e['baseline']}".strip()
         ours, ratio = figure(e["value"]) + span("spread"), figure(e["ratio"]) + span("ratio_spread")
