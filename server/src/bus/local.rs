@@ -83,7 +83,7 @@ mod tests {
     #[tokio::test]
     async fn a_full_queue_refuses_what_it_cannot_hold() {
         let bus = LocalBus::default();
-        let tickets: Vec<Ticket> = (0..CAPACITY as i64 + 5).map(|chunk| Ticket::of(chunk)).collect();
+        let tickets: Vec<Ticket> = (0..CAPACITY as i64 + 5).map(Ticket::of).collect();
         let taken = bus.publish(QUEUE, &tickets).await;
         assert_eq!(taken.iter().filter(|t| **t).count(), CAPACITY);
         assert!(!taken[CAPACITY]);

@@ -77,7 +77,7 @@ async fn nothing_of_an_erased_contact_is_read_at_once_and_nothing_is_left_soon()
         assert_eq!(shelf.messages(name).await?, []);
     }
     assert_eq!(shelf.stage.served.message(id_of(&message)).await.expect_err("gone").code(), Code::NotFound);
-    let get = v1::GetContactRequest { name: contact.clone(), ..Default::default() };
+    let get = v1::GetContactRequest { name: contact.clone() };
     let mut contacts = v1::contact_service_client::ContactServiceClient::new(shelf.stage.served.channel.clone());
     assert_eq!(contacts.get_contact(get).await.expect_err("gone").code(), Code::NotFound);
 
