@@ -166,5 +166,5 @@ fn an_export_that_is_given_up_says_where_to_go_on() {
     let ended = run(&fake, &["campaigns", "export", "monsoon", "--format", "json"]);
     assert_eq!(ended.out.lines().count(), 1, "{ended:?}");
     assert!(ended.out.contains("\"contact\":\"contacts/1\"") && ended.err.contains("--cursor c1"), "{ended:?}");
-    assert_eq!(ended.code, 1);
+    assert_eq!(ended.code, 70);
 }
