@@ -1,6 +1,6 @@
 //! The archive: conversations that were closed long ago stand in files of the file store, and are read back over the same requests.
 //!
-//! [`moving`] puts them there: a batch is gathered (`gathering`), packed into a file ([`file`]), and indexed and dropped from the
+//! [`moving`] puts them there: a batch is gathered (`gathering`), packed into a file ([`mod@file`]), and indexed and dropped from the
 //! tables in one transaction. [`reading`] finds and unpacks one. [`erasing`] takes a contact out of everything, with a receipt;
 //! [`expiring`] ends what was kept long enough. Both only mark a file: [`rewriting`] writes it anew without what went, and
 //! [`sweeping`] removes what nobody needs, what a crash left behind too. `docs/ARCHIVE.md` is for those who run it.
