@@ -1,6 +1,6 @@
 # The commands of the project. Thin on purpose: what they do is in scripts/, and CI calls the same (.ci/run).
 .DEFAULT_GOAL := help
-.PHONY: help demo up down test test-peers bench bench-peers lint fmt sqlx sqlx-check clean-local
+.PHONY: help demo up down test test-peers bench soak bench-peers lint fmt sqlx sqlx-check clean-local
 MAKEFLAGS += --no-print-directory
 export SQLX_OFFLINE ?= true
 
@@ -27,6 +27,9 @@ bench: ## measure against plain ways to do the same: CASE=name runs one, QUICK=1
 
 bench-peers: ## measure beside others' programs that do the same: Celery, graphile-worker, Kannel, Jasmin
 	@PEER='$(PEER)' QUICK='$(QUICK)' scripts/bench-peers
+
+soak: ## campaign after campaign on one database: is the last as cheap as the first? MINUTES=10
+	@MINUTES='$(MINUTES)' QUICK='$(QUICK)' scripts/bench soak
 
 lint: ## clippy and rustdoc, warnings denied
 	cargo clippy --locked --workspace --all-targets -- -D warnings

@@ -1,6 +1,6 @@
 //! `switchboard-bench`: runs the cases, or shows a report that was written before.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Context;
 use bench::{
@@ -35,6 +35,12 @@ enum Command {
     List,
     /// Prints the report as a table in Markdown.
     Table,
+    /// Runs campaign after campaign on one database, and compares the last with the first.
+    Soak {
+        /// For so many minutes, at least three campaigns.
+        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=600))]
+        minutes: u64,
+    },
 }
 
 #[tokio::main]
@@ -58,6 +64,7 @@ async fn go(arguments: Arguments) -> anyhow::Result<ExitCode> {
             print(&table::markdown(&report::read(&arguments.report)?));
             return Ok(ExitCode::SUCCESS);
         }
+        Some(Command::Soak { minutes }) => return soak(&arguments, Duration::from_secs(minutes * 60)).await,
         None => {}
     }
     let names = cases::names();
@@ -67,10 +74,29 @@ async fn go(arguments: Arguments) -> anyhow::Result<ExitCode> {
     measure(&arguments, &cases).await
 }
 
-async fn measure(arguments: &Arguments, cases: &[Case]) -> anyhow::Result<ExitCode> {
+async fn soak(arguments: &Arguments, time: Duration) -> anyhow::Result<ExitCode> {
+    prepare();
+    let bench = Bench::new(Scale { quick: arguments.quick });
+    let entries = tokio::select! {
+        entries = cases::soak::soak(&bench, time) => entries?,
+        _ = tokio::signal::ctrl_c() => anyhow::bail!("interrupted"),
+    };
+    report::write(&arguments.report, &entries)?;
+    print(&table::terminal(&entries));
+    // Anybody who was lost or written to twice is a failure; a cost that grows is a goal that was missed.
+    let wrong = entries.iter().any(|entry| entry.name == "soak/lost-or-doubled" && entry.met != Some(true));
+    Ok(if wrong { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// What every measurement needs once in a process.
+fn prepare() {
     bench::statements::count_from_now_on();
     // Refused only when there is one already.
     let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+async fn measure(arguments: &Arguments, cases: &[Case]) -> anyhow::Result<ExitCode> {
+    prepare();
     let bench = Bench::new(Scale { quick: arguments.quick });
     let mut written = Ok(());
     let running = run::run(&bench, cases, |so_far| written = report::write(&arguments.report, so_far));

@@ -13,6 +13,7 @@ mod reading;
 mod receipts;
 mod relay;
 mod sms;
+pub mod soak;
 mod way;
 mod worker;
 

@@ -99,7 +99,11 @@ async fn walk(bench: &Bench, count: usize) -> anyhow::Result<([Spent; 4], f64)> 
     Ok(([planned, sent, delivered, read], grown))
 }
 
-async fn all(world: &World, what: &str, holds: &'static str) -> anyhow::Result<()> {
+/// Waits until a condition of the database holds.
+///
+/// # Errors
+/// When it does not in five minutes.
+pub async fn all(world: &World, what: &str, holds: &'static str) -> anyhow::Result<()> {
     until(what, PATIENCE, Duration::from_millis(50), || async {
         Ok(sqlx::query_scalar(holds).fetch_one(&world.pool).await?)
     })
@@ -107,7 +111,10 @@ async fn all(world: &World, what: &str, holds: &'static str) -> anyhow::Result<(
 }
 
 /// Bytes of all tables with their indexes.
-async fn size(world: &World) -> anyhow::Result<f64> {
+///
+/// # Errors
+/// What Postgres says.
+pub async fn size(world: &World) -> anyhow::Result<f64> {
     let size = sqlx::query_scalar(
         "select sum(pg_total_relation_size(oid))::float8 from pg_class
           where relkind in ('r', 'p') and relnamespace = 'public'::regnamespace",

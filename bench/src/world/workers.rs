@@ -30,10 +30,15 @@ impl Workers {
     /// All that a process with the role `work` runs, on a bus inside the process.
     #[must_use]
     pub fn all(context: &Context) -> Self {
-        let bus: SharedBus = Arc::new(LocalBus::default());
+        Self::over(context, &(Arc::new(LocalBus::default()) as SharedBus))
+    }
+
+    /// The same over a bus of choice.
+    #[must_use]
+    pub fn over(context: &Context, bus: &SharedBus) -> Self {
         Self::none()
-            .relay(context, &bus)
-            .dispatch(context, &bus)
+            .relay(context, bus)
+            .dispatch(context, bus)
             .merging(context)
             .fallback(context)
             .sequencer(context)
