@@ -126,7 +126,7 @@ async fn storm(bench: &Bench) -> anyhow::Result<Vec<Entry>> {
     sleep(Duration::from_secs(3)).await;
     let (quiet, busy) = singles.split_at(singles.len() / 2);
     let quiet = one_by_one(&world, &plan, quiet).await?;
-    world.sql("update timer set due_at = 'epoch' where kind = 'step' and due_at > now()").await?;
+    due_now(&world, crowd.len()).await?;
     world.context.wake.signal(Topic::Fallback);
     let busy = one_by_one(&world, &plan, busy).await?;
     workers.stop().await;
@@ -144,13 +144,14 @@ async fn storm(bench: &Bench) -> anyhow::Result<Vec<Entry>> {
     Ok(entries)
 }
 
-/// Ends the wait of so many at once, of those that still wait for their first step.
+/// Ends the wait of so many at once, of those that still wait for their first step: the message went out a day ago.
 async fn due_now(world: &World, count: usize) -> anyhow::Result<()> {
     sqlx::query(
-        "update timer set due_at = 'epoch' where owner in (
-           select t.owner from timer t
-            where not exists (select from delivery d where d.notification_id = t.owner and d.step = 1)
-            order by t.owner limit $1)",
+        "with t as (select t.owner from timer t
+                     where not exists (select from delivery d where d.notification_id = t.owner and d.step = 1)
+                     order by t.owner limit $1),
+              d as (update delivery d set first_sent_at = first_sent_at - interval '1 day' from t where d.notification_id = t.owner)
+         update timer set due_at = 'epoch' from t where timer.owner = t.owner",
     )
     .bind(i64::try_from(count)?)
     .execute(&world.pool)
