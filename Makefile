@@ -22,7 +22,7 @@ test: ## check everything: format, lints, documentation, .sqlx, all tests
 test-peers: ## check against others' programs: the providers' own libraries, and Debian's Kannel
 	@scripts/peers/test
 
-bench: ## measure against plain ways to do the same: CASE=name runs one, QUICK=1 takes three minutes
+bench: ## measure against plain ways to do the same: CASE=name runs one, QUICK=1 is small and short
 	@CASE='$(CASE)' QUICK='$(QUICK)' scripts/bench
 
 bench-peers: ## measure beside others' programs that do the same: Celery, graphile-worker, Kannel, Jasmin

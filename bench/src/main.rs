@@ -19,7 +19,7 @@ struct Arguments {
     /// Cases by the beginning of their names, divided by commas; all when it is missing.
     #[arg(default_value = "")]
     case: String,
-    /// Small sizes and one round: under three minutes in all.
+    /// Small sizes and one round: some minutes in all.
     #[arg(long)]
     quick: bool,
     /// Where the report is written or read.

@@ -1,6 +1,6 @@
 //! Which cases run, and how large they are. Pure.
 
-/// How much is measured: all of it, or what fits into three minutes.
+/// How much is measured: all of it, or a small part of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Scale {
     /// Whether it has to be quick.
